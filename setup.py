@@ -8,7 +8,6 @@ import os
 from pathlib import Path
 
 from Cython.Build import cythonize
-from Cython.Compiler.Errors import CompileError
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
@@ -52,21 +51,25 @@ class BuildNative(build_ext):
     """Generates the C only when it is about to be compiled: metadata needs no compiler."""
 
     def run(self) -> None:
-        try:
-            generated = cythonize(
-                self.extensions,
-                include_path=["."],
-                build_dir=str(GENERATED),
-                force=stale(),
-                nthreads=JOBS,
-                compiler_directives=DIRECTIVES,
-            )
-        except CompileError as error:
-            # Cython has printed where and why; a traceback through its pool adds nothing.
-            raise SystemExit(f"setup.py: {error} does not compile") from None
-        for extension, c in zip(self.extensions, generated, strict=True):
-            extension.sources, extension.depends = c.sources, c.depends
+        generated = cythonize(
+            self.extensions,
+            include_path=["."],
+            build_dir=str(GENERATED),
+            force=stale(),
+            nthreads=JOBS,
+            # As `make -k`: one broken module must not hide what the others have to say.
+            exclude_failures=True,
+            compiler_directives=DIRECTIVES,
+        )
+        c = {extension.name: extension for extension in generated}
+        broken = [extension.name for extension in self.extensions if extension.name not in c]
+        self.extensions = [extension for extension in self.extensions if extension.name in c]
+        for extension in self.extensions:
+            extension.sources = c[extension.name].sources
+            extension.depends = c[extension.name].depends
         super().run()
+        if broken:
+            raise SystemExit(f"setup.py: does not compile: {', '.join(broken)}")
 
 
 setup(
