@@ -6,10 +6,13 @@
 
 import os
 from pathlib import Path
+from threading import Lock
 
 from Cython.Build import cythonize
+from Cython.Compiler.Errors import CompileError as CythonError
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
 
 DEBUG = os.environ.get("HPROXY_DEBUG", "0") not in ("", "0")
 GENERATED = Path("build/cython-debug" if DEBUG else "build/cython")
@@ -35,41 +38,51 @@ DIRECTIVES = {
 }
 
 
-def stale() -> bool:
-    """Whether a map, or this file, is newer than generated C.
+def stale(source: Path) -> bool:
+    """Whether a map, or this file, is newer than the C generated from `source`.
 
     Cython looks for a module's own .pxd only beside its .pyx, so a changed map would
     rebuild the modules that cimport it but not its own: two layouts of one class.
     """
-    generated = [GENERATED / path.with_suffix(".c") for path in SOURCES]
-    made = [path.stat().st_mtime for path in generated if path.exists()]
+    generated = GENERATED / source.with_suffix(".c")
     inputs = [path.stat().st_mtime for path in (*MAPS, Path(__file__))]
-    return bool(made) and max(inputs) > min(made)
+    return generated.exists() and max(inputs) > generated.stat().st_mtime
 
 
 class BuildNative(build_ext):
-    """Generates the C only when it is about to be compiled: metadata needs no compiler."""
+    """Generates each C file just before compiling it; extensions are built in parallel.
+
+    A module that does not compile stops none of the others, as with `make -k`.
+    """
+
+    one_at_a_time = Lock()  # Cython is not thread-safe; the C compiler may run beside it
 
     def run(self) -> None:
-        generated = cythonize(
-            self.extensions,
-            include_path=["."],
-            build_dir=str(GENERATED),
-            force=stale(),
-            nthreads=JOBS,
-            # As `make -k`: one broken module must not hide what the others have to say.
-            exclude_failures=True,
-            compiler_directives=DIRECTIVES,
-        )
-        c = {extension.name: extension for extension in generated}
-        broken = [extension.name for extension in self.extensions if extension.name not in c]
-        self.extensions = [extension for extension in self.extensions if extension.name in c]
-        for extension in self.extensions:
-            extension.sources = c[extension.name].sources
-            extension.depends = c[extension.name].depends
-        super().run()
-        if broken:
-            raise SystemExit(f"setup.py: does not compile: {', '.join(broken)}")
+        in_place = self.inplace
+        try:
+            super().run()
+        except CompileError:
+            if in_place:
+                built = [e for e in self.extensions if Path(self.get_ext_fullpath(e.name)).exists()]
+                self.extensions = built
+                self.copy_extensions_to_source()
+            raise
+
+    def build_extension(self, ext: Extension) -> None:
+        with self.one_at_a_time:
+            try:
+                [generated] = cythonize(
+                    [ext],
+                    include_path=["."],
+                    build_dir=str(GENERATED),
+                    force=stale(Path(ext.sources[0])),
+                    compiler_directives=DIRECTIVES,
+                )
+            except CythonError as error:
+                # Cython has said where and why; its traceback would add nothing.
+                raise CompileError(f"{error} does not compile") from None
+        ext.sources, ext.depends = generated.sources, generated.depends
+        super().build_extension(ext)
 
 
 setup(
