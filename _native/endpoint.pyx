@@ -1,0 +1,410 @@
+# SPDX-License-Identifier: Apache-2.0
+# cython: auto_pickle=False
+"""One connected socket in the reactor, its leftover input and its send queue.
+
+    recv -> scratch -> owner.on_data ─ leftover ─> inbox -> (next recv, or redeliver)
+    write -> send(2) ─ what the kernel would not take ─> queue -> EPOLLOUT -> send(2)
+                                                         └ below LOW_WATER: owner.on_drained
+    finish -> flush -> FIN -> read to the end -> close   (so our last words are not cut by RST)
+
+TLS is a variant of the same two pipes: ciphertext goes through Python's MemoryBIO pair, the
+owner sees and writes plaintext only.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.memoryview cimport PyMemoryView_FromMemory
+from cpython.buffer cimport PyBUF_READ, PyBUF_WRITE
+from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, errno
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+from posix.unistd cimport close as c_close
+
+from hproxy._native.buffer cimport ByteQueue
+from hproxy._native.reactor cimport SCRATCH_BYTES, Pollable, Reactor
+
+import ssl
+
+cdef extern from "<sys/socket.h>" nogil:
+    int MSG_NOSIGNAL, SHUT_WR
+    ssize_t recv(int fd, void* buffer, size_t length, int flags)
+    ssize_t send(int fd, const void* buffer, size_t length, int flags)
+    int c_shutdown "shutdown"(int fd, int how)
+
+cdef extern from "<sys/epoll.h>" nogil:
+    enum:
+        EPOLLIN
+        EPOLLOUT
+        EPOLLERR
+        EPOLLHUP
+
+cdef enum:
+    LINGER_SECONDS = 5
+
+cdef object WANT_READ = ssl.SSLWantReadError
+cdef object WANT_WRITE = ssl.SSLWantWriteError
+cdef object TLS_CLOSED = ssl.SSLZeroReturnError
+cdef object TLS_ERROR = ssl.SSLError
+
+
+cdef class Owner:
+
+    cdef Py_ssize_t on_data(self, Endpoint end, const unsigned char* data, Py_ssize_t length) except -1:
+        return length
+
+    cdef int on_eof(self, Endpoint end, int error) except -1:
+        end.close()
+        return 0
+
+    cdef int on_drained(self, Endpoint end) except -1:
+        return 0
+
+    cdef int on_secured(self, Endpoint end, object error) except -1:
+        return 0
+
+    cdef int on_deadline(self, Endpoint end) except -1:
+        return 0
+
+    cdef int on_broken(self, Endpoint end, object error) except -1:
+        end.close()
+        return 0
+
+
+@cython.final
+cdef class Endpoint(Pollable):
+
+    def __init__(self, Reactor reactor not None, int fd):
+        self.fd = fd
+        try:
+            reactor.add(self, EPOLLIN)
+        except BaseException:
+            self.fd = -1
+            raise
+
+    def __dealloc__(self):
+        if self.fd >= 0:
+            c_close(self.fd)
+        free(self.inbox)
+
+    # -- reading ---------------------------------------------------------------
+
+    cdef int on_events(self, uint32_t events) except -1:
+        if events & EPOLLOUT:
+            self.flush()
+        if self.fd >= 0 and events & (EPOLLIN | EPOLLERR | EPOLLHUP):
+            # A paused endpoint still hears of resets; reading on then ends in on_eof
+            # instead of a level-triggered spin.
+            if self.lingering:
+                self.discard()
+            elif self.tls is None:
+                self.receive()
+            else:
+                self.receive_tls()
+        return 0
+
+    cdef int receive(self) except -1:
+        cdef Py_ssize_t held = self.inbox_length
+        cdef char* scratch = self.reactor.scratch
+        cdef ssize_t got
+        if held >= SCRATCH_BYTES:
+            return self.pause()
+        got = recv(self.fd, scratch + held, SCRATCH_BYTES - held, 0)
+        if got > 0:
+            self.bytes_in += got
+            if held:
+                memcpy(scratch, self.inbox, held)
+            return self.offer(<const unsigned char*>scratch, held + got)
+        if got == 0:
+            return self.ended(0)
+        if errno == EAGAIN or errno == EINTR:
+            return 0
+        return self.ended(errno)
+
+    cdef int offer(self, const unsigned char* data, Py_ssize_t length) except -1:
+        """Show `data` to the owner, and to its successor if it passes the endpoint on."""
+        cdef Owner owner = None
+        cdef Py_ssize_t used
+        while length and self.owner is not None and self.owner is not owner:
+            owner = self.owner
+            used = owner.on_data(self, data, length)
+            data += used
+            length -= used
+        if self.fd < 0:
+            return 0
+        return self.keep(data, length)
+
+    cdef int keep(self, const unsigned char* data, Py_ssize_t length) except -1:
+        """Replace the inbox by a copy of `data`."""
+        cdef char* block = NULL
+        if length:
+            block = <char*>malloc(length)
+            if block == NULL:
+                raise MemoryError("no memory for leftover input")
+            memcpy(block, data, length)
+        elif self.inbox == NULL:
+            return 0
+        free(self.inbox)
+        self.inbox = block
+        self.inbox_length = length
+        if length >= INBOX_LIMIT:
+            return self.pause()
+        return 0
+
+    cdef int redeliver(self) except -1:
+        """Offer the inbox again, after the owner changed or became ready for more."""
+        cdef char* block = self.inbox
+        cdef Py_ssize_t length = self.inbox_length
+        if length:
+            self.inbox = NULL
+            self.inbox_length = 0
+            try:
+                self.offer(<const unsigned char*>block, length)
+            finally:
+                free(block)
+        if self.inbox_length < INBOX_LIMIT:
+            return self.resume()
+        return 0
+
+    cdef int receive_tls(self) except -1:
+        cdef char* scratch = self.reactor.scratch
+        cdef char* cipher = self.reactor.tls_scratch()
+        cdef Py_ssize_t held, plain
+        cdef ssize_t got = recv(self.fd, cipher, SCRATCH_BYTES, 0)
+        if got < 0:
+            if errno == EAGAIN or errno == EINTR:
+                return 0
+            return self.ended(errno)
+        if got == 0:
+            return self.ended(0)
+        self.bytes_in += got
+        self.incoming.write(PyMemoryView_FromMemory(cipher, got, PyBUF_READ))
+        if self.securing and not self.step_handshake():
+            return 0
+        while self.fd >= 0:
+            held = self.inbox_length
+            if held >= SCRATCH_BYTES:
+                return self.pause()
+            try:
+                plain = self.tls.read(SCRATCH_BYTES - held, PyMemoryView_FromMemory(
+                    scratch + held, SCRATCH_BYTES - held, PyBUF_WRITE))
+            except WANT_READ:
+                break
+            except TLS_CLOSED:
+                return self.ended(0)
+            except TLS_ERROR:
+                return self.ended(ECONNABORTED)
+            if plain == 0:
+                return self.ended(0)
+            if held:
+                memcpy(scratch, self.inbox, held)
+            self.offer(<const unsigned char*>scratch, held + plain)
+            # Asking saves the exception that a read of nothing would cost.
+            if self.fd < 0 or (self.incoming.pending == 0 and self.tls.pending() == 0):
+                break
+        return 0
+
+    cdef int ended(self, int error) except -1:
+        cdef Owner owner = self.owner
+        if self.securing:
+            self.securing = False
+            if owner is not None:
+                return owner.on_secured(self, ConnectionResetError("peer left during the TLS handshake"))
+        if owner is None:
+            self.close()
+            return 0
+        self.pause()        # level-triggered: an unread end would be reported for ever
+        owner.on_eof(self, error)
+        if self.fd >= 0 and error:
+            self.broken = True
+        return 0
+
+    cdef int discard(self) except -1:
+        cdef ssize_t got = recv(self.fd, self.reactor.scratch, SCRATCH_BYTES, 0)
+        if got == 0 or (got < 0 and errno != EAGAIN and errno != EINTR):
+            if got == 0 and self.queued():
+                return self.pause()         # half-closed peer still reads our last words
+            self.close()
+        return 0
+
+    # -- writing ---------------------------------------------------------------
+
+    cdef int write(self, const unsigned char* data, Py_ssize_t length) except -1:
+        """Send now; queue what the kernel will not take. Errors surface as on_eof."""
+        cdef object sealed
+        if self.fd < 0 or self.broken:
+            return 0
+        if self.tls is None:
+            return self.send_raw(<const char*>data, length)
+        self.tls.write(PyMemoryView_FromMemory(<char*>data, length, PyBUF_READ))
+        sealed = self.outgoing.read()
+        return self.send_raw(PyBytes_AS_STRING(sealed), PyBytes_GET_SIZE(sealed))
+
+    cdef int send_raw(self, const char* data, Py_ssize_t length) except -1:
+        cdef ssize_t sent = 0
+        if self.queued() == 0:
+            sent = send(self.fd, data, length, MSG_NOSIGNAL)
+            if sent == length:
+                self.bytes_out += sent
+                return 0
+            if sent < 0:
+                if errno != EAGAIN and errno != EINTR:
+                    self.broken = True      # the read side will hear of it and tell the owner
+                    return 0
+                sent = 0
+            self.bytes_out += sent
+        if self.queue is None:
+            self.queue = ByteQueue.__new__(ByteQueue)
+        self.queue.push(data + sent, length - sent)
+        return self.rearm()
+
+    cdef int flush(self) except -1:
+        cdef Py_ssize_t length, before = self.queued()
+        cdef const char* data
+        cdef ssize_t sent
+        while self.queued():
+            data = self.queue.front(&length)
+            sent = send(self.fd, data, length, MSG_NOSIGNAL)
+            if sent < 0:
+                if errno != EAGAIN and errno != EINTR:
+                    self.broken = True
+                    self.queue.clear()
+                break
+            self.bytes_out += sent
+            self.queue.pop(sent)
+            if sent < length:
+                break
+        self.rearm()
+        if self.lingering:
+            if self.queued() == 0:
+                if self.paused:         # their end came first: nothing is left to wait for
+                    self.close()
+                    return 0
+                return self.send_fin()
+            self.deadline = self.reactor.now + LINGER_SECONDS
+        elif self.owner is not None and before and self.queued() <= LOW_WATER:
+            return self.owner.on_drained(self)
+        return 0
+
+    cdef int rearm(self) except -1:
+        cdef uint32_t mask = 0
+        if self.fd < 0:
+            return 0
+        if not self.paused:
+            mask |= EPOLLIN
+        if self.queued():
+            mask |= EPOLLOUT
+        if mask != self.armed:
+            self.reactor.arm(self, mask)
+        return 0
+
+    cdef int pause(self) except -1:
+        self.paused = True
+        return self.rearm()
+
+    cdef int resume(self) except -1:
+        self.paused = False
+        return self.rearm()
+
+    # -- TLS -------------------------------------------------------------------
+
+    cdef int secure(self, object tls, object incoming, object outgoing) except -1:
+        """Start the handshake; `on_secured` tells the end of it."""
+        self.tls = tls
+        self.incoming = incoming
+        self.outgoing = outgoing
+        self.securing = True
+        self.resume()
+        self.step_handshake()
+        return 0
+
+    cdef bint step_handshake(self) except? True:
+        """One step; True once plaintext may be read."""
+        cdef object sealed, error = None
+        try:
+            self.tls.do_handshake()
+            self.securing = False
+        except WANT_READ:
+            pass
+        except (TLS_ERROR, ValueError) as failure:
+            self.securing = False
+            error = failure
+        sealed = self.outgoing.read()
+        if sealed:
+            self.send_raw(PyBytes_AS_STRING(sealed), PyBytes_GET_SIZE(sealed))
+        if self.securing:
+            return False
+        if self.owner is not None:
+            self.owner.on_secured(self, error)
+        return error is None
+
+    # -- end of life -----------------------------------------------------------
+
+    cdef int on_deadline(self) except -1:
+        if self.lingering or self.owner is None:
+            self.close()
+            return 0
+        return self.owner.on_deadline(self)
+
+    cdef int on_failure(self, object error) except -1:
+        if self.owner is not None:
+            self.owner.on_broken(self, error)
+        else:
+            self.close()
+        return 0
+
+    cdef int send_fin(self) except -1:
+        c_shutdown(self.fd, SHUT_WR)
+        return 0
+
+    cpdef finish(self):
+        cdef object sealed
+        if self.fd < 0 or self.lingering:
+            return
+        self.owner = None
+        if self.broken:
+            self.close()
+            return
+        if self.tls is not None and not self.securing:
+            try:
+                self.tls.unwrap()
+            except TLS_ERROR:
+                pass                # want-read: our close_notify is out, theirs may follow
+            sealed = self.outgoing.read()
+            if sealed:
+                self.send_raw(PyBytes_AS_STRING(sealed), PyBytes_GET_SIZE(sealed))
+        self.lingering = True
+        self.deadline = self.reactor.now + LINGER_SECONDS
+        self.resume()
+        if self.queued() == 0:
+            self.send_fin()
+
+    cpdef close(self):
+        cdef int fd = self.fd
+        if fd < 0:
+            return
+        self.reactor.remove(self)
+        self.fd = -1
+        c_close(fd)
+        self.owner = None
+        self.tls = self.incoming = self.outgoing = None
+        self.deadline = 0
+        if self.queue is not None:
+            self.queue.clear()
+        free(self.inbox)
+        self.inbox = NULL
+        self.inbox_length = 0
+
+    @property
+    def closed(self):
+        return self.fd < 0
+
+    @property
+    def secured(self):
+        return self.tls is not None and not self.securing
+
+    @property
+    def tls_version(self):
+        return self.tls.version() if self.tls is not None else None
+
+    def send_queue(self):
+        return self.queued()

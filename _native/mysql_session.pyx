@@ -1,0 +1,364 @@
+# SPDX-License-Identifier: Apache-2.0
+# cython: auto_pickle=False
+"""The command phase of one MySQL client, relayed to one backend.
+
+    client ── frames ──> client_data ──> backend        backend ──> backend_data ──> client
+
+    IDLE ── command begins ──> COMMAND ── last byte sent ──> RESPONSE ── scanner done ──> IDLE
+      │                                        │                └ LOCAL INFILE ──> INFILE ──┐
+      │                                        └ no response ──> IDLE    RESPONSE <── file sent
+      └ KILL, COM_CHANGE_USER ──> SLOW ── driver: forward, reply, suspend/resume ──> ...
+
+Bytes are passed on as they come, whole commands are never gathered (but those few that the
+slow lane must read). A client that pipelines is served one command at a time: what it sent
+ahead waits in its endpoint's inbox, and beyond INBOX_LIMIT in its socket.
+A slow reader pauses the other side: the proxy holds at most one scratch more than HIGH_WATER.
+"""
+
+cimport cython
+from libc.stdint cimport uint32_t
+
+from hproxy._native.endpoint cimport HIGH_WATER, INBOX_LIMIT, Endpoint, Owner
+from hproxy._native.mysql cimport (
+    REPLY_LOGIN,
+    REPLY_NONE,
+    REPLY_QUIT,
+    REPLY_RAW,
+    REPLY_STREAM,
+    SCAN_DONE,
+    SCAN_FIRST,
+    SCAN_INFILE,
+    CommandFramer,
+    Reply,
+    ResponseScanner,
+    reply_of,
+)
+
+from hproxy._native.mysql import fault_text
+
+cdef enum:
+    COM_QUERY = 0x03
+    COM_PROCESS_KILL = 0x0C
+    COM_CHANGE_USER = 0x11
+    LOGIN_PACKET = 65536        # longest COM_CHANGE_USER, in bytes
+
+cdef bytes QUIT = b"\x01\x00\x00\x00\x01"
+cdef tuple STATES = ("idle", "command", "response", "infile", "stream", "slow", "closed")
+
+
+cdef inline uint32_t load3(const unsigned char* p) noexcept:
+    return p[0] | (<uint32_t>p[1] << 8) | (<uint32_t>p[2] << 16)
+
+
+cdef bint mentions_kill(const unsigned char* p, Py_ssize_t length) noexcept:
+    """Whether the letters of KILL stand anywhere in it; the slow lane parses properly."""
+    cdef Py_ssize_t i
+    for i in range(length - 3):
+        if (p[i] | 32) == c"k" and (p[i + 1] | 32) == c"i" and \
+                (p[i + 2] | 32) == c"l" and (p[i + 3] | 32) == c"l":
+            return True
+    return False
+
+
+cdef bint may_kill(const unsigned char* p, Py_ssize_t length, bint attributes) noexcept:
+    """Whether a COM_QUERY payload (after its command byte) might be a KILL statement."""
+    if attributes and length:
+        if p[0] != 0:
+            return mentions_kill(p, length)     # attributes come first: let the slow lane look
+        p += 2
+        length -= 2
+    while length > 0 and (p[0] == c" " or 9 <= p[0] <= 13 or p[0] == c"("):
+        p += 1
+        length -= 1
+    if length <= 0:
+        return False
+    if p[0] == c"/" or p[0] == c"-" or p[0] == c"#":
+        return mentions_kill(p, length)
+    return (p[0] | 32) == c"k" and mentions_kill(p, length if length < 4 else 4)
+
+
+@cython.final
+cdef class Session(Owner):
+
+    def __init__(self, Endpoint client not None, Endpoint backend not None, driver, *,
+                 bint deprecate_eof, bint query_attributes=False, double idle_timeout=0.0):
+        self.client = client
+        self.backend = backend
+        self.driver = driver
+        self.scanner = ResponseScanner(deprecate_eof)
+        self.framer = CommandFramer()
+        self.query_attributes = query_attributes
+        self.idle_timeout = idle_timeout
+        self.session_state = SESSION_SLOW
+
+    # -- client to backend -----------------------------------------------------
+
+    cdef Py_ssize_t on_data(self, Endpoint end, const unsigned char* data, Py_ssize_t length) except -1:
+        if end is self.client:
+            return self.client_data(data, length)
+        return self.backend_data(data, length)
+
+    cdef Py_ssize_t client_data(self, const unsigned char* data, Py_ssize_t length) except -1:
+        cdef Py_ssize_t pos = 0, sent = 0, slow
+        cdef bint complete
+        cdef object payload
+        while pos < length:
+            if self.session_state == SESSION_IDLE:
+                if length - pos < 5 and (length - pos < 4 or load3(data + pos)):
+                    break               # not even a command byte: wait in the inbox
+                if data[pos + 3] != 0:
+                    self.driver.client_fault(self, f"command has sequence id {data[pos + 3]}, expected 0")
+                    return length
+                slow = self.slow_length(data + pos, length - pos)
+                if slow:
+                    if length - pos < slow:
+                        break           # the slow lane reads whole packets
+                    if pos > sent:
+                        self.backend.write(data + sent, pos - sent)
+                    self.command = data[pos + 4]
+                    self.commands += 1
+                    self.session_state = SESSION_SLOW
+                    self.client.deadline = 0
+                    payload = data[pos + 4:pos + slow]
+                    pos += slow
+                    sent = pos
+                    self.driver.slow_command(self, payload)
+                    if self.session_state == SESSION_CLOSED:
+                        return length
+                    if self.client.owner is not self:
+                        return pos      # a conversation took the endpoints over
+                    continue
+                self.command = data[pos + 4] if load3(data + pos) else 0
+                self.commands += 1
+                self.reply_kind = reply_of(self.command)
+                self.framer.begin(0)
+                self.scanner.begin(self.reply_kind)
+                self.answered = False
+                self.session_state = SESSION_COMMAND
+            if self.session_state == SESSION_COMMAND:
+                pos += self.framer.feed(data + pos, length - pos, &complete)
+                if self.framer.fault_code:
+                    break
+                if complete:
+                    self.command_sent()
+            elif self.session_state == SESSION_INFILE:
+                pos += self.framer.feed(data + pos, length - pos, &complete)
+                if self.framer.fault_code:
+                    break
+                if complete:
+                    if self.framer.total == 0:      # the empty packet that ends the file
+                        self.scanner.state = SCAN_FIRST
+                        self.scanner.sequence = self.framer.sequence
+                        self.session_state = SESSION_RESPONSE
+                    else:
+                        self.framer.begin(self.framer.sequence)
+            elif self.session_state == SESSION_STREAM:
+                pos = length
+            else:
+                break                   # one command at a time: the rest waits its turn
+        if self.framer.fault_code:
+            self.driver.client_fault(self, fault_text(self.framer.fault_code))
+            return length
+        if pos > sent:
+            self.backend.write(data + sent, pos - sent)
+            if self.reply_kind == REPLY_QUIT and self.session_state == SESSION_RESPONSE:
+                self.hang_up("quit")
+                return length
+            if self.backend.queued() > HIGH_WATER:
+                self.client.pause()
+        return pos
+
+    cdef Py_ssize_t slow_length(self, const unsigned char* p, Py_ssize_t have) noexcept:
+        """Length of the frame if the slow lane must see this command, else 0."""
+        cdef Py_ssize_t size = load3(p)
+        cdef unsigned char command
+        if size == 0:
+            return 0
+        command = p[4]
+        if command == COM_QUERY:
+            if size > SLOW_STATEMENT or not may_kill(p + 5, min(size - 1, have - 5), self.query_attributes):
+                # Cut off before anything could be told? Then wait for the rest of it.
+                if have - 5 >= min(size - 1, <Py_ssize_t>8) or size > SLOW_STATEMENT:
+                    return 0
+            return 4 + size
+        if command == COM_PROCESS_KILL:
+            return 4 + size if size <= SLOW_STATEMENT else 0
+        if command == COM_CHANGE_USER and size <= LOGIN_PACKET:
+            return 4 + size
+        return 0
+
+    cdef int command_sent(self) except -1:
+        """The last byte of a command is on its way."""
+        if self.answered or self.reply_kind == REPLY_NONE:
+            self.session_state = SESSION_IDLE
+        elif self.reply_kind == REPLY_STREAM or self.reply_kind == REPLY_RAW:
+            self.session_state = SESSION_STREAM
+            self.client.deadline = 0
+        else:
+            self.session_state = SESSION_RESPONSE
+            self.client.deadline = 0
+        return 0
+
+    # -- backend to client -----------------------------------------------------
+
+    cdef Py_ssize_t backend_data(self, const unsigned char* data, Py_ssize_t length) except -1:
+        cdef Py_ssize_t used
+        if self.farewell:
+            self.client.write(data, length)
+            return length
+        if self.session_state == SESSION_IDLE or self.answered:
+            return self.unasked(data, length)
+        if self.session_state == SESSION_SLOW:
+            return 0
+        used = self.scanner.feed(data, length)
+        if used:
+            self.client.write(data, used)
+        if self.scanner.fault_code:
+            self.driver.backend_fault(self, fault_text(self.scanner.fault_code))
+            return length
+        if self.client.queued() > HIGH_WATER:
+            self.backend.pause()
+        if self.scanner.state == SCAN_DONE:
+            if used < length:
+                self.session_state = SESSION_IDLE
+                return used             # offered again as something unasked for
+            self.response_done()
+        elif self.scanner.state == SCAN_INFILE:
+            self.session_state = SESSION_INFILE
+            self.framer.begin(self.scanner.sequence)
+            self.client.redeliver()
+        return used
+
+    cdef int response_done(self) except -1:
+        if self.session_state == SESSION_COMMAND:
+            self.answered = True        # refused half-way, the client is still sending
+            return 0
+        self.session_state = SESSION_IDLE
+        if self.idle_timeout:
+            self.client.deadline = self.client.reactor.now + self.idle_timeout
+        if self.client.inbox_length:
+            self.client.redeliver()
+        return 0
+
+    cdef Py_ssize_t unasked(self, const unsigned char* data, Py_ssize_t length) except -1:
+        """Bytes without a command: only an ERR (shutdown, wait_timeout, KILL) makes sense."""
+        if length < 5:
+            return 0
+        if data[4] != 0xFF:
+            self.driver.backend_fault(self, "data without a command")
+            return length
+        self.farewell = True
+        self.client.write(data, length)
+        return length
+
+    # -- events of the endpoints -----------------------------------------------
+
+    cdef int on_drained(self, Endpoint end) except -1:
+        if end is self.client:
+            return self.backend.resume()
+        if self.client.inbox_length < INBOX_LIMIT:
+            return self.client.resume()
+        return 0
+
+    cdef int on_eof(self, Endpoint end, int error) except -1:
+        if end is self.client:
+            self.driver.client_lost(self, error)
+        else:
+            self.driver.backend_lost(self, error)
+        return 0
+
+    cdef int on_deadline(self, Endpoint end) except -1:
+        self.driver.timed_out(self)
+        return 0
+
+    cdef int on_broken(self, Endpoint end, object error) except -1:
+        self.driver.broken(self, error)
+        return 0
+
+    # -- for the driver --------------------------------------------------------
+
+    def start(self):
+        self.session_state = SESSION_IDLE
+        self.client.owner = self
+        self.backend.owner = self
+        if self.idle_timeout:
+            self.client.deadline = self.client.reactor.now + self.idle_timeout
+        self.backend.redeliver()
+        if self.session_state == SESSION_IDLE:
+            self.client.redeliver()
+
+    def resume(self):
+        self.start()
+
+    def forward(self, bytes payload not None):
+        cdef Py_ssize_t size = len(payload)
+        cdef bytes frame
+        if self.session_state != SESSION_SLOW or not 0 < size < 0xFFFFFF:
+            raise ValueError(f"cannot forward {size} bytes in state {self.state}")
+        frame = bytes((size & 0xFF, size >> 8 & 0xFF, size >> 16, 0)) + payload
+        self.command = payload[0]
+        self.reply_kind = reply_of(self.command)
+        self.answered = False
+        self.scanner.begin(self.reply_kind)
+        self.session_state = SESSION_COMMAND
+        self.command_sent()
+        self.backend.write(<const unsigned char*><char*>frame, len(frame))
+
+    def reply(self, list payloads not None):
+        if self.session_state != SESSION_SLOW:
+            raise ValueError(f"cannot reply in state {self.state}")
+        self.tell(payloads, 1)
+        self.session_state = SESSION_IDLE
+        if self.idle_timeout:
+            self.client.deadline = self.client.reactor.now + self.idle_timeout
+        # Inside client_data the loop goes on by itself and the inbox is empty.
+        if self.client.inbox_length:
+            self.client.redeliver()
+
+    cdef int tell(self, list payloads, int sequence) except -1:
+        cdef bytes payload, frames = b""
+        cdef Py_ssize_t size
+        for payload in payloads:
+            size = len(payload)
+            if size >= 0xFFFFFF:
+                raise ValueError("a reply of ours fits one frame")
+            frames += bytes((size & 0xFF, size >> 8 & 0xFF, size >> 16, sequence)) + payload
+            sequence = (sequence + 1) & 0xFF
+        return self.client.write(<const unsigned char*><char*>frames, len(frames))
+
+    def fail(self, bytes payload not None, str reason not None):
+        cdef SessionState state = self.session_state
+        if state == SESSION_CLOSED:
+            return
+        if state == SESSION_RESPONSE and self.scanner.at_boundary():
+            self.tell([payload], self.scanner.sequence)
+        elif state == SESSION_COMMAND or state == SESSION_SLOW:
+            self.tell([payload], 1)
+        elif state == SESSION_INFILE:
+            self.tell([payload], self.framer.sequence)
+        elif state == SESSION_IDLE and not self.farewell:
+            self.tell([payload], 1)
+        self.hang_up(reason)
+
+    def close(self, str reason not None):
+        if self.session_state == SESSION_CLOSED:
+            return
+        if self.session_state == SESSION_IDLE:
+            self.backend.write(<const unsigned char*><char*>QUIT, len(QUIT))
+        self.hang_up(reason)
+
+    cdef int hang_up(self, str reason) except -1:
+        """Give both sockets up: the client hears the last words, the backend is cut."""
+        cdef bint idle = self.session_state == SESSION_IDLE or self.reply_kind == REPLY_QUIT
+        self.session_state = SESSION_CLOSED
+        self.client.finish()
+        if idle:
+            self.backend.finish()
+        else:
+            self.backend.close()
+        self.driver.closed(self, reason)
+        return 0
+
+    @property
+    def state(self):
+        return STATES[<int>self.session_state]

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One connected socket in the reactor, its leftover input and its send queue."""
+
+from typing import final
+
+from hproxy._native.reactor import Pollable, Reactor
+
+class Owner:
+    """Who is told what an endpoint hears; implemented by native classes only."""
+
+@final
+class Endpoint(Pollable):
+    """Takes ownership of `fd`, a connected non-blocking stream socket."""
+
+    def __init__(self, reactor: Reactor, fd: int) -> None:
+        """Raises OSError when the reactor cannot watch the descriptor."""
+    @property
+    def bytes_in(self) -> int: ...
+    @property
+    def bytes_out(self) -> int: ...
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def secured(self) -> bool:
+        """Whether the TLS handshake has finished."""
+    @property
+    def tls_version(self) -> str | None:
+        """"TLSv1.3" and the like; None without TLS."""
+    def send_queue(self) -> int:
+        """Bytes the peer has not taken yet."""
+    def finish(self) -> None:
+        """Flush, send FIN, read to the peer's end (5 s at most without progress), close."""
+    def close(self) -> None:
+        """Close at once; what is queued is lost."""

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command phase of one MySQL client, relayed to one backend."""
+
+from typing import Any, Protocol, final
+
+from hproxy._native.endpoint import Endpoint, Owner
+from hproxy._native.mysql import ResponseScanner
+
+class SlowPoints(Protocol):
+    """Where a session calls Python: nothing here runs for an ordinary command."""
+
+    def slow_command(self, session: Session, payload: bytes) -> None:
+        """A command the fast lane does not judge; answer with forward, reply or suspend."""
+    def client_lost(self, session: Session, error: int) -> None: ...
+    def backend_lost(self, session: Session, error: int) -> None: ...
+    def client_fault(self, session: Session, reason: str) -> None: ...
+    def backend_fault(self, session: Session, reason: str) -> None: ...
+    def timed_out(self, session: Session) -> None: ...
+    def broken(self, session: Session, error: BaseException) -> None: ...
+    def closed(self, session: Session, reason: str) -> None:
+        """Told exactly once, after both sockets were given up."""
+
+@final
+class Session(Owner):
+    """Takes over two endpoints whose login has succeeded; both sides await a command."""
+
+    tag: Any
+    idle_timeout: float
+    def __init__(
+        self,
+        client: Endpoint,
+        backend: Endpoint,
+        driver: SlowPoints,
+        *,
+        deprecate_eof: bool,
+        query_attributes: bool = False,
+        idle_timeout: float = 0.0,
+    ) -> None: ...
+    @property
+    def client(self) -> Endpoint: ...
+    @property
+    def backend(self) -> Endpoint: ...
+    @property
+    def scanner(self) -> ResponseScanner: ...
+    @property
+    def command(self) -> int:
+        """The command byte under way, or the last one."""
+    @property
+    def commands(self) -> int: ...
+    @property
+    def state(self) -> str:
+        """idle, command, response, infile, stream, slow or closed."""
+    def start(self) -> None:
+        """Begin serving; commands already received are taken up at once."""
+    def forward(self, payload: bytes) -> None:
+        """Slow point: send this command to the backend and relay its response."""
+    def reply(self, payloads: list[bytes]) -> None:
+        """Slow point: answer the client ourselves."""
+    def resume(self) -> None:
+        """Slow point: both endpoints are ours again and idle (after COM_CHANGE_USER)."""
+    def fail(self, payload: bytes, reason: str) -> None:
+        """Tell the client `payload` (an ERR packet) where the protocol allows it, then close."""
+    def close(self, reason: str) -> None:
+        """Give both sockets up; an idle backend is told COM_QUIT."""

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a login machine and its driver say to each other; no I/O, no protocol.
+
+A login (client's, backend's, or both relayed) is a state machine without sockets:
+
+    driver ── event ──> machine.receive ── actions ──> driver ── performs, awaits ──> event ...
+
+The last action of a list says what to wait for: `Read` a packet, `StartTls`, `Lookup` of an
+account, `Resolve` of a cached secret; or how it ended: `Done`, `Refuse`. Conversations are
+strictly half-duplex, so there is always exactly one thing to wait for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Protocol
+
+from hproxy.errors import HProxyError
+
+__all__ = [
+    "AccountFound",
+    "Action",
+    "Done",
+    "Event",
+    "Login",
+    "Lookup",
+    "PacketArrived",
+    "Read",
+    "Refuse",
+    "Secured",
+    "Send",
+    "Side",
+    "StartTls",
+]
+
+
+class Side(Enum):
+    """Whose connection: the client's (downstream) or the backend's (upstream)."""
+
+    CLIENT = "client"
+    BACKEND = "backend"
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Write one packet; framing and sequence ids are the channel's."""
+
+    side: Side
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Wait for the next packet from `side`."""
+
+    side: Side
+
+
+@dataclass(frozen=True, slots=True)
+class StartTls:
+    """Run the TLS handshake with `side`."""
+
+    side: Side
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Find the account of this user name."""
+
+    user: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Login succeeded; `result` is the machine's own dataclass of facts."""
+
+    result: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Login failed. `packet` is what the client shall read, when somebody said it already."""
+
+    error: HProxyError
+    packet: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PacketArrived:
+    """A whole packet came in."""
+
+    side: Side
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """The TLS handshake with `side` succeeded."""
+
+    side: Side
+
+
+@dataclass(frozen=True, slots=True)
+class AccountFound:
+    """The answer to `Lookup`; None when there is no such account."""
+
+    account: Any
+
+
+Action = Send | Read | StartTls | Lookup | Done | Refuse
+Event = PacketArrived | Secured | AccountFound
+
+
+class Login(Protocol):
+    """A login conversation without I/O."""
+
+    def start(self) -> Sequence[Action]:
+        """The first actions."""
+
+    def receive(self, event: Event) -> Sequence[Action]:
+        """What to do about `event`. Raises ClientError or BackendProtocolError."""
