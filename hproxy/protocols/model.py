@@ -5,14 +5,14 @@ A login (client's, backend's, or both relayed) is a state machine without socket
 
     driver ── event ──> machine.receive ── actions ──> driver ── performs, awaits ──> event ...
 
-The last action of a list says what to wait for: `Read` a packet, `StartTls`, `Lookup` of an
-account, `Resolve` of a cached secret; or how it ended: `Done`, `Refuse`. Conversations are
+The last action of a list says what to wait for: `Read` a packet, `StartTls`, `Lookup` an
+account; or how it ended: `Done`, `Refuse`. Conversations are
 strictly half-duplex, so there is always exactly one thing to wait for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
@@ -22,16 +22,20 @@ from hproxy.errors import HProxyError
 __all__ = [
     "AccountFound",
     "Action",
+    "ChangeUser",
     "Done",
     "Event",
+    "Kill",
     "Login",
     "Lookup",
     "PacketArrived",
+    "Plain",
     "Read",
     "Refuse",
     "Secured",
     "Send",
     "Side",
+    "SlowCommand",
     "StartTls",
 ]
 
@@ -121,3 +125,29 @@ class Login(Protocol):
 
     def receive(self, event: Event) -> Sequence[Action]:
         """What to do about `event`. Raises ClientError or BackendProtocolError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """A command the slow lane looked at and found ordinary: forward it as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """The client wants a connection (or only its query) killed."""
+
+    target: int
+    """The id the client knows: ours, if a session of ours has it."""
+    query_only: bool
+    rewrite: Callable[[int], bytes]
+    """The same command with another id, as a payload."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeUser:
+    """The client wants to become somebody else on the same connection."""
+
+    payload: bytes
+
+
+SlowCommand = Plain | Kill | ChangeUser
