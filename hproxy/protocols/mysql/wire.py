@@ -50,7 +50,7 @@ class MalformedPacket(ValueError):
         self.offset = offset
 
 
-class reading:  # noqa: N801 - reads as a sentence: with reading("greeting"):
+class reading:
     """Turns a cursor's complaint inside the block into MalformedPacket about `what`."""
 
     __slots__ = ("what",)
