@@ -17,6 +17,8 @@ words. `code` is stable and dotted; `docs/errors.md` has one section per code.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import ClassVar
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "BackendProtocolError",
     "ClientError",
     "ConfigError",
+    "ConfigFinding",
     "ConnectError",
     "HProxyError",
     "HandoverError",
@@ -56,11 +59,52 @@ class HProxyError(Exception):
         return f"{text} ({', '.join(f'{k}={v}' for k, v in self.facts.items())})"
 
 
+@dataclass(frozen=True, slots=True)
+class ConfigFinding:
+    """One mistake in a configuration: where it stands, what is wrong, what would be right."""
+
+    source: str  # "file.toml:12", "env HPROXY_X", "flag --backend"
+    key: str  # dotted; "" for the file as a whole
+    message: str
+    value: str | None = None  # as written; never a password
+    hint: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.key}: {self.message}" if self.key else self.message
+        if self.value is not None:
+            text = f"{text}, got {self.value}"
+        if self.source:
+            text = f"{self.source}: {text}"
+        return f"{text} ({self.hint})" if self.hint else text
+
+
 class ConfigError(HProxyError):
-    """The operator's mistake. Facts: source (file:line, env or flag), key, value, hint."""
+    """The operator's mistake, or all of them: `findings`.
+
+    A single one may be given by its facts: source (file:line, env or flag), key, value, hint."""
 
     code = "config"
     summary = "configuration refused"
+
+    def __init__(
+        self,
+        reason: str = "",
+        /,
+        *,
+        findings: Iterable[ConfigFinding] = (),
+        code: str | None = None,
+        **facts: object,
+    ) -> None:
+        super().__init__(reason, code=code, **facts)
+        self.findings = tuple(findings)
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        if not self.findings:
+            return text
+        if len(self.findings) == 1:
+            return f"{text}: {self.findings[0]}"
+        return "\n".join((f"{text}:", *(f"  {finding}" for finding in self.findings)))
 
 
 class ClientError(HProxyError):

@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The schema written out for people: the manual page (Markdown) and the template (TOML)."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from hproxy.config.option import apply_of, detail_of, unit_of
+from hproxy.config.position import KeyPath
+from hproxy.config.schema import Config
+from hproxy.config.source import ENV_ALIASES, plain
+
+__all__ = ["Option", "Section", "manual", "sections", "template"]
+
+# What a template shows for keys that have no default.
+EXAMPLES: dict[str, object] = {
+    "auth": "relay",
+    "default_schema": "app",
+    "hostname": "10.0.0.1",
+    "username": "app",
+    "worker_threads": 4,
+}
+WIDTH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One key, as the schema declares it."""
+
+    path: KeyPath
+    kind: str
+    default: object  # None = none
+    required: bool
+    limits: str
+    apply: str
+    acts: bool
+    mode: str
+    doc: str
+
+    @property
+    def name(self) -> str:
+        return str(self.path[-1])
+
+    @property
+    def env(self) -> str:
+        return "HPROXY_" + "__".join(str(key).upper() for key in self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One table of the file: `[server]`, or `[[mysql_users]]` when `rows`."""
+
+    path: KeyPath
+    rows: bool
+    doc: str
+    options: tuple[Option, ...]
+
+    @property
+    def header(self) -> str:
+        name = ".".join(map(str, self.path))
+        return f"[[{name}]]" if self.rows else f"[{name}]"
+
+
+def sections() -> Iterator[Section]:
+    """Every section of the schema, in its order, nested ones behind their parent."""
+    for name, info in Config.model_fields.items():
+        yield from _section(info, (name,))
+
+
+def _section(info: FieldInfo, path: KeyPath) -> Iterator[Section]:
+    kind = plain(info.annotation)
+    rows = get_origin(kind) is tuple
+    model: type[BaseModel] = plain(get_args(kind)[0]) if rows else kind
+    nested = {name: field for name, field in model.model_fields.items() if _is_section(field)}
+    options = tuple(
+        _option(model, name, (*path, name)) for name in model.model_fields if name not in nested
+    )
+    doc = (model.__doc__ or "").strip().partition(": ")[2]
+    yield Section(path, rows, doc[:1].upper() + doc[1:], options)
+    for name, field in nested.items():
+        yield from _section(field, (*path, name))
+
+
+def _is_section(info: FieldInfo) -> bool:
+    kind = plain(info.annotation)
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _option(model: type[BaseModel], name: str, path: KeyPath) -> Option:
+    info = model.model_fields[name]
+    detail = detail_of(model, name)
+    return Option(
+        path=path,
+        kind=_kind(plain(info.annotation)),
+        default=None if info.is_required() else info.default,
+        required=info.is_required(),
+        limits=_limits(info, unit_of(model, name)),
+        apply=apply_of(model, name),
+        acts=detail.get("acts", True),
+        mode=detail.get("mode", ""),
+        doc=info.description or "",
+    )
+
+
+def _kind(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return ", ".join(f'"{value}"' for value in get_args(kind))
+    if get_origin(kind) is tuple:
+        return f"list of {_kind(plain(get_args(kind)[0]))}"
+    names = {bool: "true or false", int: "whole number", float: "number", Path: "path"}
+    return names.get(kind, "text")
+
+
+def _limits(info: FieldInfo, unit: str) -> str:
+    """`1 to 10 milliseconds`, from the constraints of the field."""
+    bounds = {
+        name: getattr(item, name)
+        for item in info.metadata
+        for name in ("ge", "gt", "le")
+        if hasattr(item, name)
+    }
+    if not bounds:
+        return unit
+    low = f"above {bounds['gt']} up" if "gt" in bounds else str(bounds["ge"])
+    return f"{low} to {bounds['le']} {unit}".rstrip()
+
+
+def toml_value(value: object) -> str:
+    """A default in TOML's spelling."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(toml_value, value))}]"
+    return f"{value}" if isinstance(value, int | float) else f'"{value}"'
+
+
+def template() -> str:
+    """A file with every option of MySQL mode commented out at its default.
+
+    Two lines are live, so that it loads as it stands and shows where to begin."""
+    lines = [
+        "# hproxy configuration, MySQL mode. A commented key shows its default.",
+        "# Order, later wins: defaults, this file, HPROXY_SECTION__KEY variables, flags.",
+    ]
+    for section in sections():
+        options = [option for option in section.options if option.mode in ("", "mysql")]
+        # A live [[table]] header would be a row, and [server.daemon] a request for it.
+        idle = section.rows or len(section.path) > 1
+        mark = "# " if idle else ""
+        lines += ["", *_comment(section.doc), f"{mark}{section.header}"]
+        for option in options:
+            lines += ["", *_comment(_remark(option)), _assignment(option)]
+    return "\n".join(lines) + "\n"
+
+
+def _comment(text: str) -> list[str]:
+    return [f"# {line}" for line in textwrap.wrap(text, WIDTH - 2)]
+
+
+def _remark(option: Option) -> str:
+    facts = [option.kind, option.limits, option.apply]
+    if not option.acts:
+        facts.append("accepted, acts in a later version")
+    return f"{option.doc} ({'; '.join(fact for fact in facts if fact)})"
+
+
+def _assignment(option: Option) -> str:
+    live = {"mode": "mysql", "backends": ("127.0.0.1:3306",)}
+    if option.path[0] == "proxy" and option.name in live:
+        return f"{option.name} = {toml_value(live[option.name])}"
+    if option.default is None:
+        return f"# {option.name} = {toml_value(EXAMPLES.get(option.name, '...'))}"
+    return f"# {option.name} = {toml_value(option.default)}"
+
+
+MANUAL_HEAD = """\
+# Configuration
+
+<!-- Generated from hproxy/config by ci/config_docs.py; change the schema, not this file. -->
+
+One TOML file, `HPROXY_*` environment variables and flags say the same things; later wins:
+defaults, file, environment, flags. `hproxy config -m mysql` writes a commented file to start
+from, `hproxy check -c FILE` reports every mistake at once with file, line, key and hint.
+
+- **Applies**: *live* options act on new connections after a reload, *restart* options after a
+  restart. *Later* marks a key that is accepted, so that a file may already hold it, but takes
+  effect only in a later version; the log names such keys at start.
+- **Environment**: every key has a variable, `HPROXY_SECTION__KEY` with two underscores between
+  section and key. Lists are separated by commas; `HPROXY_MYSQL_SERVERS` and
+  `HPROXY_MYSQL_USERS` take a TOML array of tables, as in
+  `HPROXY_MYSQL_USERS='[{username = "app", password = "secret"}]'`. An empty variable counts as
+  not set. Short names:
+  @ALIASES@.
+  `HPROXY_CONFIG` names the file.
+- **Flags** of `hproxy run`: `--listen`, `--backend` (repeatable, or separated by commas),
+  `--auth`, `--log-level`.
+- **Addresses** are `HOST:PORT`, `[IPv6]:PORT`, `:PORT` (every interface) or the path of a Unix
+  socket. A backend without a port is on 3306.
+- **Paths** that are relative start at the file's folder (in variables and flags: at the working
+  directory). `~` is the home folder.
+"""
+
+
+def manual() -> str:
+    """docs/operations/config.md."""
+    aliases = ", ".join(f"`{name}`" for name in sorted(ENV_ALIASES))
+    parts = [MANUAL_HEAD.replace("@ALIASES@", aliases)]
+    for section in sections():
+        parts.append(f"## {section.header}\n\n{section.doc}\n")
+        rows = ["| key | type | default | applies | meaning |", "|---|---|---|---|---|"]
+        rows += [_row(option) for option in section.options]
+        parts.append("\n".join(rows) + "\n")
+    return "\n".join(parts)
+
+
+def _row(option: Option) -> str:
+    kind = option.kind + (f", {option.limits}" if option.limits else "")
+    default = "required" if option.required else ""
+    if option.default is not None:
+        default = f"`{toml_value(option.default)}`"
+    applies = option.apply if option.acts else "later"
+    doc = option.doc if option.mode in ("", "mysql") else f"({option.mode} mode) {option.doc}"
+    cells = (f"`{option.name}`", kind, default, applies, doc)
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Load the configuration: defaults < file < environment < flags, and every mistake at once.
+
+file ──tomllib──> tree ─┐
+environ ──> layer ──────┼─> one tree ──pydantic──> Config
+flags ────> layer ──────┘        │ refused: findings; what is wrong is cut out and the
+                                 rest validated again, so that later checks report too
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from hproxy.config.finding import dotted, findings_of
+from hproxy.config.position import KeyPath
+from hproxy.config.schema import Config
+from hproxy.config.section import default_data_dir
+from hproxy.config.source import Layer, field_type, read_env, read_file, read_flags
+from hproxy.errors import ConfigError, ConfigFinding
+
+__all__ = ["load_config"]
+
+
+def load_config(
+    path: str | Path | None, flags: Mapping[str, object], environ: Mapping[str, str]
+) -> Config:
+    """One Config out of all sources; `flags` by name ("listen") or dotted key, None = not given.
+
+    Raises ConfigError with every finding."""
+    file = None if path is None else Path(path)
+    tree: dict[str, Any] = {}
+    places: dict[KeyPath, str] = {}
+    findings: list[ConfigFinding] = []
+    if file is not None:
+        tree, places = read_file(file)
+        _anchor_paths(tree, file.absolute().parent)
+    for layer in (read_env(environ), read_flags(flags)):
+        findings += layer.findings
+        _overlay(tree, places, layer)
+    validation = _Validation(tree, places, str(file) if file else "")
+    config = validation.run()
+    findings += validation.findings
+    if config is not None:
+        findings += _file_findings(config, validation)
+    if config is None or findings:
+        raise ConfigError(findings=_ordered(findings))
+    server = config.server
+    if server.data_dir is None:
+        server = server.model_copy(update={"data_dir": default_data_dir(environ)})
+    return config.model_copy(update={"server": server})
+
+
+class _Validation:
+    """The merged tree, where its values came from, and what the model says to it."""
+
+    def __init__(self, tree: dict[str, Any], places: dict[KeyPath, str], file: str) -> None:
+        self.tree = tree
+        self.places = places
+        self.file = file
+        self.findings: list[ConfigFinding] = []
+
+    def run(self) -> Config | None:
+        """The Config, or None with `findings` filled.
+
+        Checks over several keys do not run while one of them is refused. So what was refused
+        is cut out and the rest looked at again, as long as that shows something new; what then
+        only complains about a cut is not told."""
+        cut: set[KeyPath] = set()
+        while True:
+            try:
+                config = Config.model_validate(self.tree)
+            except ValidationError as error:
+                wrong = self._note(error, cut)
+            else:
+                return None if cut else config
+            if not wrong:
+                return None
+            for path in wrong:
+                _cut(self.tree, path)
+            cut |= wrong
+
+    def place(self, path: KeyPath) -> str:
+        """Name of the place that set `path`, or of the nearest thing around it."""
+        for end in range(len(path), 0, -1):
+            if path[:end] in self.places:
+                return self.places[path[:end]]
+        return self.file
+
+    def _note(self, error: ValidationError, cut: set[KeyPath]) -> set[KeyPath]:
+        """Add the findings that are news; returns the paths they are about."""
+        known = {(finding.key, finding.message) for finding in self.findings}
+        wrong: set[KeyPath] = set()
+        for about, finding in findings_of(error, self.place):
+            if (finding.key, finding.message) in known or _overlap(about, cut):
+                continue
+            self.findings.append(finding)
+            wrong.update(about)
+        return wrong
+
+
+def _overlap(about: tuple[KeyPath, ...], cut: set[KeyPath]) -> bool:
+    """Whether any path is one of those cut out, holds one, or lies within one."""
+    return any(a[: len(b)] == b or b[: len(a)] == a for a in about for b in cut)
+
+
+def _cut(tree: Any, path: KeyPath) -> None:
+    """Remove the value at `path`; an element of a list takes the whole list with it, because
+    the indexes of the others must go on meaning the same."""
+    for depth, key in enumerate(path):
+        last = depth == len(path) - 1 or isinstance(path[depth + 1], int)
+        if not isinstance(tree, dict) or key not in tree:
+            return
+        if last:
+            del tree[key]
+            return
+        tree = tree[key]
+
+
+def _overlay(tree: dict[str, Any], places: dict[KeyPath, str], layer: Layer) -> None:
+    """Put a layer's values over the tree; a table that is no table is left for the model."""
+    for path, value in layer.values.items():
+        node: dict[Any, Any] = tree
+        for key in path[:-1]:
+            below = node.setdefault(key, {})
+            if not isinstance(below, dict):
+                break
+            node = below
+        else:
+            node[path[-1]] = _anchored(value, Path.cwd()) if _is_path(path) else value
+        for known in [known for known in places if known[: len(path)] == path]:
+            del places[known]
+        places[path] = layer.places[path]
+
+
+def _is_path(path: KeyPath) -> bool:
+    return field_type(path) is Path
+
+
+def _anchored(value: object, base: Path) -> object:
+    """An absolute path: `~` expanded, a relative one taken from `base`."""
+    if not isinstance(value, str) or not value:
+        return value
+    try:
+        return str(base / Path(value).expanduser())
+    except RuntimeError:  # no such user, or no home
+        return value
+
+
+def _anchor_paths(tree: dict[str, Any], base: Path, prefix: KeyPath = ()) -> None:
+    """Relative paths in a file start at its folder, wherever the program was started."""
+    for key, value in tree.items():
+        path = (*prefix, key)
+        if isinstance(value, dict):
+            _anchor_paths(value, base, path)
+        elif _is_path(path):
+            tree[key] = _anchored(value, base)
+
+
+def _file_findings(config: Config, validation: _Validation) -> list[ConfigFinding]:
+    """Certificates and keys that are named must be there and readable."""
+    findings = []
+    for name, value in config.tls:
+        if not isinstance(value, Path):
+            continue
+        if not value.exists():
+            message = "does not exist"
+        elif value.is_dir() and name not in ("ca", "backend_ca"):
+            message = "is a folder"
+        elif not os.access(value, os.R_OK):
+            message = "cannot be read by this user"
+        else:
+            continue
+        path = ("tls", name)
+        place = validation.place(path)
+        findings.append(ConfigFinding(place, dotted(path), message, f'"{value}"'))
+    return findings
+
+
+def _ordered(findings: list[ConfigFinding]) -> list[ConfigFinding]:
+    """In the order of the file, then environment and flags as they came."""
+
+    def rank(finding: ConfigFinding) -> tuple[bool, int]:
+        _, _, line = finding.source.rpartition(":")
+        return (not line.isdigit(), int(line) if line.isdigit() else 0)
+
+    return sorted(findings, key=rank)

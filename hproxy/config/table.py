@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of the admin tables that a file may hold: [[mysql_servers]] and [[mysql_users]].
+
+Columns, defaults and ranges are ProxySQL's, so that a row means the same in the file, on the
+admin port and in the tools that write it. Columns it stores as 0 or 1 are booleans here; a
+file may say 1 or true.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, model_validator
+
+from hproxy.config.address import MAX_PORT, Address, AddressError, parse_backend
+from hproxy.config.option import OptionModel, Refusal, Whole, live
+
+__all__ = ["MysqlServer", "MysqlUser", "ServerStatus"]
+
+ServerStatus = Literal["ONLINE", "SHUNNED", "OFFLINE_SOFT", "OFFLINE_HARD"]
+MAX_INT32 = 2**31 - 1
+
+
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _json_text(value: object) -> object:
+    # A TOML file can say it as a table; the column holds text.
+    return json.dumps(value) if isinstance(value, dict) else value
+
+
+def _json_or_empty(text: str) -> str:
+    try:
+        valid = not text or isinstance(json.loads(text), dict)
+    except ValueError:
+        valid = False
+    if not valid:
+        raise Refusal("must be a JSON object or empty")
+    return text
+
+
+class MysqlServer(OptionModel):
+    """One row of mysql_servers: a backend as a member of a hostgroup."""
+
+    hostgroup_id: Annotated[
+        Whole,
+        live(
+            "Hostgroup it belongs to; `hostgroup` is accepted too.",
+            ge=0,
+            le=MAX_INT32,
+            validation_alias=AliasChoices("hostgroup_id", "hostgroup"),
+        ),
+    ] = 0
+    hostname: Annotated[str, live("Host name, IP address, or socket path (then port is 0).")]
+    port: Annotated[Whole, live("TCP port.", ge=0, le=MAX_PORT)] = 3306
+    gtid_port: Annotated[
+        Whole, live("Port of its GTID reporter; 0 is none.", ge=0, le=MAX_PORT, acts=False)
+    ] = 0
+    status: Annotated[
+        ServerStatus, BeforeValidator(_upper), live("ONLINE, or why it gets no new sessions.")
+    ] = "ONLINE"
+    weight: Annotated[Whole, live("Its share of new sessions.", ge=0, le=10_000_000)] = 1
+    compression: Annotated[bool, live("Compress the connection to it.", acts=False)] = False
+    max_connections: Annotated[
+        Whole, live("Connections the proxy opens to it at most.", ge=0, le=MAX_INT32)
+    ] = 1000
+    max_replication_lag: Annotated[
+        Whole,
+        live(
+            "A replica further behind gets no queries; 0 is any lag.",
+            ge=0,
+            le=126_144_000,
+            unit="seconds",
+            acts=False,
+        ),
+    ] = 0
+    use_ssl: Annotated[bool, live("TLS to it is required, whatever tls.backend says.")] = False
+    max_latency_ms: Annotated[
+        Whole,
+        live("A backend that pings slower is avoided; 0 is any.", ge=0, le=MAX_INT32, acts=False),
+    ] = 0
+    comment: Annotated[str, live("A remark.")] = ""
+
+    @property
+    def address(self) -> Address:
+        return parse_backend(_address_text(self.hostname, self.port))
+
+    @model_validator(mode="after")
+    def _address(self) -> MysqlServer:
+        try:
+            parse_backend(_address_text(self.hostname, self.port))
+        except AddressError as error:
+            key = "port" if self.hostname and not self.port else "hostname"
+            raise Refusal(str(error), keys=(key,)) from None
+        if self.gtid_port and self.gtid_port == self.port:
+            raise Refusal("must differ from port", "0 is none", ("gtid_port",))
+        return self
+
+    @classmethod
+    def from_address(cls, address: Address) -> MysqlServer:
+        """The row that `proxy.backends` is shorthand for."""
+        if address.path is not None:
+            return cls(hostname=address.path, port=0)
+        return cls(hostname=address.host, port=address.port)
+
+
+def _address_text(hostname: str, port: int) -> str:
+    if hostname.startswith("/"):
+        return hostname
+    if not hostname:
+        raise AddressError("is empty")
+    if hostname.startswith("["):
+        return f"{hostname}:{port}"
+    return f"[{hostname}]:{port}" if ":" in hostname else f"{hostname}:{port}"
+
+
+class MysqlUser(OptionModel):
+    """One row of mysql_users: an account clients log in with, and the one used on backends."""
+
+    username: Annotated[str, live("Account name.", min_length=1, max_length=128)]
+    password: Annotated[
+        str,
+        live("Clear text, '*' and 40 hex digits, or a caching_sha2_password hash.", repr=False),
+    ] = ""
+    active: Annotated[bool, live("Whether the row counts.")] = True
+    use_ssl: Annotated[bool, live("The client must use TLS.")] = False
+    default_hostgroup: Annotated[Whole, live("Hostgroup of its sessions.", ge=0, le=MAX_INT32)] = 0
+    default_schema: Annotated[str | None, live("Schema when the client names none.")] = None
+    schema_locked: Annotated[bool, live("Not used, as in ProxySQL.", acts=False)] = False
+    transaction_persistent: Annotated[
+        bool, live("A transaction stays in the hostgroup it began in.", acts=False)
+    ] = True
+    fast_forward: Annotated[bool, live("Relay without looking at queries.", acts=False)] = False
+    backend: Annotated[bool, live("The row is valid towards backends.")] = True
+    frontend: Annotated[bool, live("The row is valid for clients.")] = True
+    max_connections: Annotated[
+        Whole, live("Clients logged in with it at once.", ge=0, le=MAX_INT32)
+    ] = 10_000
+    attributes: Annotated[
+        str,
+        BeforeValidator(_json_text),
+        AfterValidator(_json_or_empty),
+        live("JSON object with further settings, or empty.", acts=False),
+    ] = ""
+    comment: Annotated[str, live("A remark.")] = ""
