@@ -52,7 +52,7 @@ profile: .venv/.dev native  ## flame graph of a running worker: make profile PID
 	$(BIN)/py-spy record --native --duration 20 --output build/profile.svg --pid $(PID)
 
 docs: .venv/.dev  ## check the spelling of the documentation and that its links lead somewhere
-	$(BIN)/codespell README.md CONTRIBUTING.md CHANGELOG.md docs && ci/doc-links
+	$(BIN)/codespell README.md CONTRIBUTING.md CHANGELOG.md docs && $(BIN)/python -m ci.doc_links
 
 wheel: .venv/.dev  ## sdist, wheel from the sdist, installed and tried in an empty environment
 	ci/wheel

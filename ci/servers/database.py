@@ -88,13 +88,15 @@ class Database(ABC):
         # Renamed only when complete: an interrupted initialisation is begun again.
         if not self.data.exists():
             self.initialise()
-        self.daemon.start([
-            *self.command(),
-            f"--datadir={self.data}",
-            f"--socket={self.socket}",
-            f"--pid-file={self.folder / 'server.pid'}",
-            f"--port={self.port}",
-        ])
+        self.daemon.start(
+            [
+                *self.command(),
+                f"--datadir={self.data}",
+                f"--socket={self.socket}",
+                f"--pid-file={self.folder / 'server.pid'}",
+                f"--port={self.port}",
+            ]
+        )
 
     def down(self) -> bool:
         return self.daemon.stop()

@@ -87,4 +87,3 @@ def _mirror() -> str:
         if uri.rstrip("/").endswith("/debian"):
             return uri
     raise ServiceError(f"no Debian mirror among the apt sources: {' '.join(uris) or 'none'}")
-

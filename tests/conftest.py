@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures every test may use: the real servers of `ci/services`.
+
+A server that does not answer fails the test, and says how to start it: a test that is
+skipped because its server is down would be a test that never runs.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+import hproxy
+from tests.support.server import Server, find_server
+
+
+def pytest_report_header() -> str:
+    # The debug build lives in a copy of the tree; show which of the two is under test.
+    return f"hproxy: {hproxy.__version__} from {hproxy.__path__[0]}"
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Server:
+    return running("mariadb")
+
+
+@pytest.fixture(scope="session")
+def mysql9() -> Server:
+    return running("mysql")
+
+
+@pytest.fixture(scope="session", params=["mariadb", "mysql"])
+def server(request: pytest.FixtureRequest) -> Server:
+    """Each of the databases in turn."""
+    return running(request.param)
+
+
+def running(name: str) -> Server:
+    found = find_server(name)
+    if not found.answers():
+        pytest.fail(
+            f"{name} does not answer on {found.address}; start it: ci/services up", pytrace=False
+        )
+    return found
