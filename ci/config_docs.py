@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write docs/operations/config.md and examples/reference.toml from the schema.
+
+`python ci/config_docs.py` writes them; with `--check` it only says whether they are current.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from hproxy.config.document import manual, template  # noqa: E402
+
+GENERATED = {
+    "docs/operations/config.md": manual,
+    "examples/reference.toml": template,
+}
+
+
+def main(arguments: list[str]) -> int:
+    stale = []
+    for name, make in GENERATED.items():
+        path = ROOT / name
+        text = make()
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            continue
+        stale.append(name)
+        if "--check" not in arguments:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            print(f"wrote {name}")
+    if stale and "--check" in arguments:
+        print(f"stale: {', '.join(stale)}; run python ci/config_docs.py", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
