@@ -189,7 +189,7 @@ def encrypt_password(password: bytes, scramble: bytes, pem: bytes) -> bytes:
     return key.encrypt(xor(plain, repeat(scramble[:SCRAMBLE_BYTES], len(plain))), OAEP)
 
 
-def decrypt_password(encrypted: bytes, scramble: bytes, key: rsa.RSAPrivateKey) -> bytes | None:
+def decrypt_password(key: rsa.RSAPrivateKey, encrypted: bytes, scramble: bytes) -> bytes | None:
     """The password a client sent under our public key; None if it did not."""
     if len(encrypted) != key.key_size // 8:
         return None
