@@ -16,6 +16,7 @@ from setuptools.errors import CompileError
 
 DEBUG = os.environ.get("HPROXY_DEBUG", "0") not in ("", "0")
 GENERATED = Path("build/cython-debug" if DEBUG else "build/cython")
+OBJECTS = "build/objects-debug" if DEBUG else "build/objects"
 JOBS = os.cpu_count() or 1
 
 SOURCES = sorted(Path("_native").glob("*.pyx"))
@@ -56,6 +57,13 @@ class BuildNative(build_ext):
     """
 
     one_at_a_time = Lock()  # Cython is not thread-safe; the C compiler may run beside it
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        if self.editable_mode or self.inplace:
+            # Kept, where setuptools would throw the objects of an editable install away and
+            # the first `make native` would compile everything again.
+            self.build_lib, self.build_temp = f"{OBJECTS}/inplace", f"{OBJECTS}/temp"
 
     def run(self) -> None:
         in_place = self.inplace
@@ -99,7 +107,7 @@ setup(
         for path in SOURCES
     ],
     options={
-        "build": {"build_base": "build/objects-debug" if DEBUG else "build/objects"},
+        "build": {"build_base": OBJECTS},
         "build_ext": {"parallel": JOBS},
     },
 )
