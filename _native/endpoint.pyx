@@ -235,7 +235,11 @@ cdef class Endpoint(Pollable):
             return 0
         if self.tls is None:
             return self.send_raw(<const char*>data, length)
-        self.tls.write(PyMemoryView_FromMemory(<char*>data, length, PyBUF_READ))
+        try:
+            self.tls.write(PyMemoryView_FromMemory(<char*>data, length, PyBUF_READ))
+        except TLS_ERROR:
+            self.broken = True
+            return 0
         sealed = self.outgoing.read()
         return self.send_raw(PyBytes_AS_STRING(sealed), PyBytes_GET_SIZE(sealed))
 
@@ -333,6 +337,8 @@ cdef class Endpoint(Pollable):
             self.send_raw(PyBytes_AS_STRING(sealed), PyBytes_GET_SIZE(sealed))
         if self.securing:
             return False
+        if error is not None:
+            self.broken = True          # nothing of ours can be read without keys
         if self.owner is not None:
             self.owner.on_secured(self, error)
         return error is None

@@ -34,6 +34,7 @@ from hproxy._native.mysql cimport (
     reply_of,
 )
 
+from hproxy._native.channel import Channel
 from hproxy._native.mysql import fault_text
 
 cdef enum:
@@ -287,8 +288,16 @@ cdef class Session(Owner):
         if self.session_state == SESSION_IDLE:
             self.client.redeliver()
 
+    def suspend(self, Py_ssize_t limit):
+        if self.session_state != SESSION_SLOW:
+            raise ValueError(f"cannot suspend in state {self.state}")
+        client = Channel(self.client, "client", limit)
+        client.seq = 1                  # the command that brought us here was packet 0
+        return client, Channel(self.backend, "backend")
+
     def resume(self):
-        self.start()
+        if self.session_state == SESSION_SLOW:
+            self.start()
 
     def forward(self, bytes payload not None):
         cdef Py_ssize_t size = len(payload)

@@ -37,7 +37,7 @@ cdef class Session(Owner):
     cdef readonly uint64_t commands     # commands seen
     cdef bint query_attributes          # CLIENT_QUERY_ATTRIBUTES was agreed
     cdef bint answered                  # the response ended before the command was sent
-    cdef bint farewell                  # the backend has said an unasked-for ERR
+    cdef readonly bint farewell                  # the backend has said an unasked-for ERR
 
     cdef Py_ssize_t client_data(self, const unsigned char* data, Py_ssize_t length) except -1
     cdef Py_ssize_t backend_data(self, const unsigned char* data, Py_ssize_t length) except -1

@@ -3,6 +3,7 @@
 
 from typing import Any, Protocol, final
 
+from hproxy._native.channel import Channel
 from hproxy._native.endpoint import Endpoint, Owner
 from hproxy._native.mysql import ResponseScanner
 
@@ -48,6 +49,9 @@ class Session(Owner):
     @property
     def commands(self) -> int: ...
     @property
+    def farewell(self) -> bool:
+        """The backend has sent an ERR nobody asked for (shutdown, KILL, wait_timeout)."""
+    @property
     def state(self) -> str:
         """idle, command, response, infile, stream, slow or closed."""
     def start(self) -> None:
@@ -56,6 +60,8 @@ class Session(Owner):
         """Slow point: send this command to the backend and relay its response."""
     def reply(self, payloads: list[bytes]) -> None:
         """Slow point: answer the client ourselves."""
+    def suspend(self, limit: int) -> tuple[Channel, Channel]:
+        """Slow point: talk to both sides by packets; client packets up to `limit` bytes."""
     def resume(self) -> None:
         """Slow point: both endpoints are ours again and idle (after COM_CHANGE_USER)."""
     def fail(self, payload: bytes, reason: str) -> None:

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from hproxy._native.endpoint import Endpoint
+from hproxy._native.channel import Channel
+from hproxy._native.reactor import Reactor
 from hproxy.errors import ConfigError, HProxyError
 from hproxy.protocols.model import Login, SlowCommand
 
-__all__ = ["Credential", "LoginOptions", "LoginResult", "Protocol", "load_protocol"]
+__all__ = ["LoginOptions", "LoginResult", "Protocol", "load_protocol"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +46,6 @@ class LoginOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Credential:
-    """What opens a backend in somebody's name."""
-
-    user: bytes
-    password: bytes | None = None
-    """Clear text, if known."""
-    sha1: bytes | None = None
-    """SHA1(password): enough for mysql_native_password."""
-
-
-@dataclass(frozen=True, slots=True)
 class LoginResult:
     """What a finished login machine knows."""
 
@@ -65,10 +55,14 @@ class LoginResult:
     """Agreed with this peer, the MariaDB extension in the upper 32 bits."""
     charset: int = 0
     attributes: tuple[tuple[bytes, bytes], ...] = ()
-    credential: Credential | None = None
+    credential: Any = None
+    """What opens backends in this user's name, in the protocol's own form; None in relay mode."""
     account: Any = None
     backend_id: int = 0
     """The backend's own connection id."""
+    scramble: bytes = b""
+    """What the last password of this connection was mixed with; COM_CHANGE_USER needs it."""
+    plugin: bytes = b""
     reply: bytes = b""
     """The backend's OK packet."""
 
@@ -79,10 +73,10 @@ class Protocol:
 
     name: str
     default_port: int
-    channel: Callable[[Endpoint, str, int], Any]
-    """(endpoint, side, packet limit) -> Channel."""
-    session: Callable[..., Any]
-    """(client endpoint, backend endpoint, driver, LoginResult, idle timeout) -> Session."""
+    channel: Callable[[Reactor, int, str, int], Channel]
+    """(reactor, descriptor, side, packet limit in bytes) -> Channel that owns the descriptor."""
+    session: Callable[[Channel, Channel, Any, LoginResult, float], Any]
+    """(client, backend, driver, login in force, idle timeout in s) -> Session, not started."""
     error_packet: Callable[[HProxyError], bytes]
     read_error: Callable[[bytes], tuple[int, str]]
     """(number, text) of an error packet; (0, "") when it is none."""
@@ -106,6 +100,9 @@ class Protocol:
     rsa_key: Callable[[bytes | None], tuple[Any, bytes]]
     """(PEM or None) -> (key, PEM); generates one when there is none."""
     interpret: Callable[[bytes, LoginResult], SlowCommand]
+    ok_packet: Callable[[LoginResult], bytes]
+    side_login: Callable[[LoginResult, tuple[bytes, bytes] | None], LoginResult | None]
+    """Who to be on a side connection: the monitor account, or the user if its password is known."""
     kill_command: Callable[[int, bool], bytes]
     """(backend connection id, query only) -> payload."""
 

@@ -6,8 +6,7 @@ A login (client's, backend's, or both relayed) is a state machine without socket
     driver ── event ──> machine.receive ── actions ──> driver ── performs, awaits ──> event ...
 
 The last action of a list says what to wait for: `Read` a packet, `StartTls`, `Lookup` an
-account; or how it ended: `Done`, `Refuse`. Conversations are
-strictly half-duplex, so there is always exactly one thing to wait for.
+account; or how it ended: `Done`, `Refuse`. There is always exactly one thing to wait for.
 """
 
 from __future__ import annotations
@@ -31,6 +30,7 @@ __all__ = [
     "PacketArrived",
     "Plain",
     "Read",
+    "ReadAny",
     "Refuse",
     "Secured",
     "Send",
@@ -60,6 +60,11 @@ class Read:
     """Wait for the next packet from `side`."""
 
     side: Side
+
+
+@dataclass(frozen=True, slots=True)
+class ReadAny:
+    """Wait for the next packet from either side: a plugin whose turns are not known to us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +118,7 @@ class AccountFound:
     account: Any
 
 
-Action = Send | Read | StartTls | Lookup | Done | Refuse
+Action = Send | Read | ReadAny | StartTls | Lookup | Done | Refuse
 Event = PacketArrived | Secured | AccountFound
 
 

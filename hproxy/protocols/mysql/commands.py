@@ -26,7 +26,7 @@ __all__ = [
 # White space and comments. "/*!" and MariaDB's "/*M!" are code, not comments; "--" is one only
 # before white space. Everything here is possessive or bounded by the comment's end, so a
 # hostile text costs time linear in its length.
-GAP = rb"(?:[\s\0]++|/\*(?!M?!)(?s:.*?)\*/|#[^\n]*+|--(?=[\s\0]|\Z)[^\n]*+)"
+GAP = rb"(?:[\s\0]++|/\*(?!M?!)(?s:.*?)\*/|#[^\n]*+|--(?=[\0-\x20]|\Z)[^\n]*+)"
 KILL = re.compile(
     rb"%(gap)s*+ KILL %(gap)s++"
     rb"(?: (?P<force>HARD|SOFT) %(gap)s++ )?+"

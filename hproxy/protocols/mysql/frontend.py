@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Login in table mode, client's side: we are the server and know the accounts.
+
+    greeting ──> RESPONSE ── SSL request ──> SECURING ──> RESPONSE
+                    │ response
+                 LOOKUP ──> check ── wrong plugin for this account ──> SWITCHED ──> check
+                              ├ accepted, refused ──────────────────────────────> ENDED
+                              └ sha2 needs the password itself ──> FULL
+                                   FULL ── under TLS: the password ─────────────> ENDED
+                                     └ asks for our key ──> SEALED ── decrypt ──> ENDED
+
+An unknown user goes the same way as a known one with a wrong password, step by step, so that
+neither answers nor their number tell which half was wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from enum import IntEnum, auto
+from typing import Any, ClassVar
+
+from hproxy.errors import AuthError, ClientError
+from hproxy.protocols.base import LoginOptions, LoginResult
+from hproxy.protocols.model import (
+    AccountFound,
+    Action,
+    Done,
+    Lookup,
+    PacketArrived,
+    Read,
+    Refuse,
+    Secured,
+    Send,
+    Side,
+    StartTls,
+)
+from hproxy.protocols.mysql import auth
+from hproxy.protocols.mysql.constants import Capability, ServerStatus
+from hproxy.protocols.mysql.handshake import (
+    AuthMoreData,
+    AuthSwitchRequest,
+    ChangeUser,
+    Greeting,
+    HandshakeResponse,
+    SslRequest,
+)
+from hproxy.protocols.mysql.machine import Machine, Row
+from hproxy.protocols.mysql.profile import Profile, split, wide
+
+__all__ = ["ClientChange", "ClientLogin", "ClientState"]
+
+CLIENT = Side.CLIENT
+
+# Without these there is no protocol to speak: every client since 4.1 has them.
+NEEDED = Capability.PROTOCOL_41 | Capability.SECURE_CONNECTION
+OURS = NEEDED | Capability.PLUGIN_AUTH | Capability.PLUGIN_AUTH_LENENC_CLIENT_DATA
+# One password each: a second factor is the backends' to ask for.
+NOT_OURS = Capability.MULTI_FACTOR_AUTHENTICATION
+_NO_STATUS = ServerStatus(0)
+
+# Whom an unknown name is checked against: the same work, the same answer.
+NOBODY = auth.Secret.parse(auth.new_scramble())
+
+
+class ClientState(IntEnum):
+    """Where the client's login stands; each name is what is awaited."""
+
+    GREETING = auto()
+    RESPONSE = auto()
+    SECURING = auto()
+    LOOKUP = auto()
+    SWITCHED = auto()
+    FULL = auto()
+    SEALED = auto()
+    ENDED = auto()
+
+
+class ClientLogin(Machine):
+    """Greets a client with a backend's profile and checks its password."""
+
+    def __init__(self, options: LoginOptions, profile: Profile) -> None:
+        super().__init__(ClientState.GREETING)
+        self.options = options
+        self.secure = options.client_secure
+        self.tls_done = False
+        self.scramble = auth.new_scramble()
+        self.plugin = auth.PLUGINS[options.default_plugin.encode()]
+        self.answer = b""
+        self.account: Any = None
+        self.secret = NOBODY
+        self.facts = LoginResult(user=b"")
+        offered = (profile.capabilities | OURS) & ~NOT_OURS
+        if options.client_tls != "off":
+            offered |= Capability.SSL
+        version = options.server_version
+        self.greeting = Greeting(
+            server_version=profile.server_version if version is None else version.encode(),
+            thread_id=options.connection_id,
+            scramble=self.scramble,
+            capabilities=offered,
+            charset=profile.charset,
+            status=profile.status,
+            plugin=self.plugin.name,
+            mariadb=profile.mariadb,
+        )
+
+    def start(self) -> Sequence[Action]:
+        """Greet."""
+        return self.to(
+            ClientState.RESPONSE, Send(CLIENT, self.greeting.build()), Read(CLIENT)
+        )
+
+    def on_response(self, event: PacketArrived) -> Sequence[Action]:
+        """The client's response, or its wish for TLS first."""
+        offered = self.greeting.capabilities
+        if SslRequest.matches(event.payload):
+            if Capability.SSL not in offered or self.tls_done:
+                raise ClientError("TLS was not offered", code="malformed")
+            return self.to(ClientState.SECURING, StartTls(CLIENT))
+        if self.options.client_tls == "required" and not self.secure:
+            error = ClientError("connections must use TLS", code="tls_required")
+            return self.to(ClientState.ENDED, Refuse(error))
+        response = HandshakeResponse.parse(event.payload)
+        agreed = response.capabilities & offered & ~Capability.SSL
+        if NEEDED & ~agreed:
+            raise ClientError("a client older than MySQL 4.1", code="malformed")
+        self.answer = response.auth_response
+        self.facts = LoginResult(
+            user=response.user,
+            database=response.database,
+            capabilities=wide(agreed, response.mariadb & self.greeting.mariadb),
+            charset=response.charset,
+            attributes=response.attributes,
+        )
+        self.client_plugin = response.plugin or (
+            b"" if Capability.PLUGIN_AUTH in agreed else auth.NATIVE
+        )
+        return self.to(ClientState.LOOKUP, Lookup(response.user))
+
+    def on_secured(self, _: Secured) -> Sequence[Action]:
+        """The response follows, now under TLS."""
+        self.secure = self.tls_done = True
+        return self.to(ClientState.RESPONSE, Read(CLIENT))
+
+    def on_account(self, event: AccountFound) -> Sequence[Action]:
+        """The account decides which plugin must be used; switch the client if it chose another."""
+        self.account = event.account
+        if self.account is not None:
+            self.secret = self.account.secret
+            if self.account.require_tls and not self.secure:
+                return self._refuse()
+        wanted = self._choose()
+        if wanted is None:
+            return self._refuse()
+        if wanted.name == self.client_plugin and len(self.scramble) == wanted.scramble_bytes:
+            self.plugin = wanted
+            return self._check()
+        agreed, _ = split(self.facts.capabilities)
+        if Capability.PLUGIN_AUTH not in agreed:
+            return self._refuse()
+        self.plugin = wanted
+        self.scramble = auth.new_scramble(wanted.scramble_bytes)
+        data = self.scramble
+        if wanted.scramble_bytes == len(self.greeting.scramble):
+            data += b"\0"  # 20-byte scrambles end with a NUL on the wire, ed25519's do not
+        switch = AuthSwitchRequest(wanted.name, data)
+        return self.to(ClientState.SWITCHED, Send(CLIENT, switch.build()), Read(CLIENT))
+
+    def _choose(self) -> auth.Plugin | None:
+        """The account's plugin, else the client's if it can serve, else one that can."""
+        if self.account is not None and self.account.plugin is not None:
+            return auth.PLUGINS.get(self.account.plugin.encode())
+        named = auth.PLUGINS.get(self.client_plugin)
+        candidates = [named, auth.PLUGINS[self.options.default_plugin.encode()]]
+        candidates += [auth.PLUGINS[auth.NATIVE], auth.PLUGINS[auth.CACHING_SHA2]]
+        for plugin in candidates:
+            if plugin is None or self.secret.form not in plugin.serves:
+                continue
+            if not plugin.reveals or self.secure:
+                return plugin
+        return None
+
+    def on_switched(self, event: PacketArrived) -> Sequence[Action]:
+        """The answer under the plugin we asked for."""
+        self.answer = event.payload
+        return self._check()
+
+    def _check(self) -> Sequence[Action]:
+        learned = None if self.account is None else self.account.credential
+        digest = None if learned is None else learned.sha2_digest
+        verdict = self.plugin.verify(self.secret, self.answer, self.scramble, digest)
+        if verdict.outcome is auth.Outcome.FULL_NEEDED:
+            more = AuthMoreData(auth.FULL_AUTH_NEEDED).build()
+            return self.to(ClientState.FULL, Send(CLIENT, more), Read(CLIENT))
+        if not verdict.accepted or self.account is None:
+            return self._refuse()
+        if self.plugin.name == auth.CACHING_SHA2 and self.answer not in (b"", b"\0"):
+            fast = AuthMoreData(auth.FAST_AUTH_OK).build()
+            return self._accept(verdict, Send(CLIENT, fast))
+        return self._accept(verdict)
+
+    def on_full(self, event: PacketArrived) -> Sequence[Action]:
+        """The password itself, or the question for our public key."""
+        if self.secure:
+            return self._check_password(auth.strip_nul(event.payload))
+        if event.payload != auth.REQUEST_PUBLIC_KEY:
+            return self.on_sealed(event)  # it knows our key from an earlier login
+        pem = AuthMoreData(auth.public_pem(self.options.rsa_key)).build()
+        return self.to(ClientState.SEALED, Send(CLIENT, pem), Read(CLIENT))
+
+    def on_sealed(self, event: PacketArrived) -> Sequence[Action]:
+        """The password under our public key."""
+        password = auth.decrypt_password(
+            self.options.rsa_key, event.payload, self.scramble
+        )
+        return self._refuse() if password is None else self._check_password(password)
+
+    def _check_password(self, password: bytes) -> Sequence[Action]:
+        verdict = self.secret.verify_password(password)
+        if not verdict.accepted or self.account is None:
+            return self._refuse()
+        return self._accept(verdict)
+
+    def _accept(self, verdict: auth.Verdict, *before: Action) -> Sequence[Action]:
+        learned = verdict.credential
+        known = self.account.credential
+        self.account.credential = learned if known is None or learned is None else known | learned
+        facts = replace(
+            self.facts,
+            account=self.account,
+            credential=self.account.credential,
+            scramble=self.scramble,
+            plugin=self.plugin.name,
+        )
+        return self.to(ClientState.ENDED, *before, Done(facts))
+
+    def _refuse(self) -> Sequence[Action]:
+        error = AuthError(
+            user=self.facts.user.decode("utf-8", "replace"),
+            host=self.options.client_host,
+            using_password="YES" if self.answer not in (b"", b"\0") else "NO",
+        )
+        return self.to(ClientState.ENDED, Refuse(error))
+
+    AWAITS: ClassVar[Mapping[ClientState, Row]] = {
+        ClientState.RESPONSE: (PacketArrived, CLIENT, on_response),
+        ClientState.SECURING: (Secured, CLIENT, on_secured),
+        ClientState.LOOKUP: (AccountFound, None, on_account),
+        ClientState.SWITCHED: (PacketArrived, CLIENT, on_switched),
+        ClientState.FULL: (PacketArrived, CLIENT, on_full),
+        ClientState.SEALED: (PacketArrived, CLIENT, on_sealed),
+    }
+    NEXT: ClassVar[Mapping[ClientState, frozenset[ClientState]]] = {
+        ClientState.GREETING: frozenset({ClientState.RESPONSE, ClientState.LOOKUP}),
+        ClientState.RESPONSE: frozenset(
+            {ClientState.SECURING, ClientState.LOOKUP, ClientState.ENDED}
+        ),
+        ClientState.SECURING: frozenset({ClientState.RESPONSE}),
+        ClientState.LOOKUP: frozenset(
+            {ClientState.SWITCHED, ClientState.FULL, ClientState.ENDED}
+        ),
+        ClientState.SWITCHED: frozenset({ClientState.FULL, ClientState.ENDED}),
+        ClientState.FULL: frozenset({ClientState.SEALED, ClientState.ENDED}),
+        ClientState.SEALED: frozenset({ClientState.ENDED}),
+    }
+
+
+class ClientChange(ClientLogin):
+    """COM_CHANGE_USER in table mode: the same check, from the lookup on."""
+
+    def __init__(self, options: LoginOptions, login: LoginResult, payload: bytes) -> None:
+        agreed, mariadb = split(login.capabilities)
+        super().__init__(options, Profile(b"", agreed, mariadb, login.charset, _NO_STATUS))
+        change = ChangeUser.parse(payload, agreed)
+        self.scramble = login.scramble
+        self.answer = change.auth_response
+        self.client_plugin = login.plugin if change.plugin is None else change.plugin
+        attributes = login.attributes if change.attributes is None else change.attributes
+        self.facts = LoginResult(
+            user=change.user,
+            database=change.database,
+            capabilities=login.capabilities,
+            charset=login.charset if change.charset is None else change.charset,
+            attributes=attributes,
+        )
+
+    def start(self) -> Sequence[Action]:
+        """Everything was said in the command."""
+        return self.to(ClientState.LOOKUP, Lookup(self.facts.user))
