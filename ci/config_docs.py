@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write docs/operations/config.md and examples/reference.toml from the schema.
 
-`python ci/config_docs.py` writes them; with `--check` it only says whether they are current.
+`python -m ci.config_docs` writes them; with `--check` it only says whether they are current.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from hproxy.config.document import manual, template
 
-from hproxy.config.document import manual, template  # noqa: E402
+ROOT = Path(__file__).resolve().parent.parent
 
 GENERATED = {
     "docs/operations/config.md": manual,
@@ -33,7 +32,7 @@ def main(arguments: list[str]) -> int:
             path.write_text(text, encoding="utf-8")
             print(f"wrote {name}")
     if stale and "--check" in arguments:
-        print(f"stale: {', '.join(stale)}; run python ci/config_docs.py", file=sys.stderr)
+        print(f"stale: {', '.join(stale)}; run python -m ci.config_docs", file=sys.stderr)
         return 1
     return 0
 

@@ -13,7 +13,7 @@ from ci.servers.daemon import ServiceError
 from ci.servers.haproxy import HAProxy
 from ci.servers.mariadb import MariaDB
 from ci.servers.mysql9 import MySQL9
-from ci.servers.place import state_folder
+from ci.servers.place import shared_folder
 
 Service = MariaDB | MySQL9 | HAProxy
 
@@ -32,7 +32,7 @@ def up(services: list[Service]) -> int:
 
 
 def down(services: list[Service]) -> int:
-    """Stop what this clone started; their data stays for the next time."""
+    """Stop them; their data stays for the next time."""
     for service in reversed(services):
         print(f"{service.name:8} {'stopped' if service.down() else 'was not running'}")
     return 0
@@ -69,10 +69,10 @@ def main() -> int:
         parser.error(f"unknown service: {', '.join(sorted(unknown))}")
     services = [kind() for kind in SERVICES if kind.name in (arguments.service or names)]
 
-    state_folder().mkdir(parents=True, exist_ok=True)
+    shared_folder().mkdir(parents=True, exist_ok=True)
     try:
         # Two `up` at once would initialise the same data folder.
-        with (state_folder() / "lock").open("w") as lock:
+        with (shared_folder() / "lock").open("w") as lock:
             if arguments.command in ("up", "down"):
                 fcntl.flock(lock, fcntl.LOCK_EX)
             return commands[arguments.command](services)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from ci.servers.daemon import Daemon, ServiceError, run
-from ci.servers.place import HERE, HOST, PASSWORD, USER, make_folder, state_folder
+from ci.servers.place import HERE, HOST, PASSWORD, USER, make_folder, shared_folder
 
 START_S = 90.0
 
@@ -21,7 +21,7 @@ class Database(ABC):
     port: ClassVar[int]
 
     def __init__(self) -> None:
-        self.folder = state_folder() / self.name
+        self.folder = shared_folder() / self.name
         self.data = self.folder / "data"
         self.socket = self.folder / "sock"
         self.daemon = Daemon(self.folder)
@@ -73,7 +73,7 @@ class Database(ABC):
     def up(self) -> None:
         self.install()
         if self.daemon.pid is None:
-            if self.answers():  # started by another clone; its accounts are the same
+            if self.answers():  # another user's, with the same accounts
                 return
             self.start()
         root = ["--user=root", f"--socket={self.socket}"]

@@ -13,7 +13,7 @@ from ci.servers.place import (
     HERE,
     HOST,
     make_folder,
-    state_folder,
+    shared_folder,
 )
 
 START_S = 10.0
@@ -26,7 +26,7 @@ class HAProxy:
     name = "haproxy"
 
     def __init__(self) -> None:
-        self.folder = state_folder() / self.name
+        self.folder = shared_folder() / self.name
         self.daemon = Daemon(self.folder)
 
     def exports(self) -> dict[str, str]:

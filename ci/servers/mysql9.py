@@ -9,7 +9,7 @@ from pathlib import Path
 from ci.servers import sid
 from ci.servers.daemon import run
 from ci.servers.database import Database
-from ci.servers.place import MYSQL9_PORT, cache_folder
+from ci.servers.place import MYSQL9_PORT, shared_folder
 
 PACKAGES = ("mysql-server-core", "mysql-client-core", "mysql-router")
 PROGRAMS = {
@@ -27,7 +27,7 @@ class MySQL9(Database):
     name = "mysql"
     port = MYSQL9_PORT
     # Bump the number when PACKAGES or PROGRAMS change: an existing folder is taken as it is.
-    tree = cache_folder() / "mysql9-1"
+    tree = shared_folder() / "mysql9-1"
 
     def install(self) -> None:
         if not self.tree.exists():

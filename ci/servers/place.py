@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the servers listen, and the folders their data and their downloads live in."""
+"""Where the servers listen, and the folder their data and their downloads live in."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ HAPROXY_MYSQL9_PORT = 23401
 USER = PASSWORD = "hproxy"
 
 HERE = Path(__file__).parent
-REPOSITORY = HERE.parent.parent
 
 # sun_path holds 108 bytes; the longest name we put below the folder takes 24 of them.
-SOCKET_FOLDER_LIMIT = 80
+FOLDER_LIMIT = 80
 
 
 def service_user() -> str | None:
@@ -28,27 +27,12 @@ def service_user() -> str | None:
     return "nobody" if os.geteuid() == 0 else None
 
 
-def open_to_service_user(folder: Path) -> bool:
-    """Whether the service user can walk down to `folder` (a clone in /root it could not)."""
-    if service_user() is None:
-        return True
-    parents = [path for path in (folder, *folder.parents) if path.exists()]
-    return all(path.stat().st_mode & 0o001 for path in parents)
-
-
-def state_folder() -> Path:
-    """Data folders, sockets, logs and pid files: in the repository where that is possible."""
-    folder = REPOSITORY / ".services"
-    if len(str(folder)) > SOCKET_FOLDER_LIMIT or not open_to_service_user(folder):
-        folder = Path(f"/var/tmp/hproxy-services-{os.getuid()}")
-    return folder
-
-
-def cache_folder() -> Path:
-    """Downloads worth keeping between runs, shared by all clones."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(base) / "hproxy"
-    return folder if open_to_service_user(folder) else Path("/var/cache/hproxy")
+def shared_folder() -> Path:
+    """Downloads, data, sockets and logs: one place for all clones, as the ports are one."""
+    if service_user() is not None:
+        return Path("/var/cache/hproxy")  # into /root the service user could not walk
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hproxy"
+    return folder if len(str(folder)) <= FOLDER_LIMIT else Path(f"/var/tmp/hproxy-{os.getuid()}")
 
 
 def make_folder(folder: Path) -> Path:
