@@ -94,12 +94,12 @@ def parse_execute(
         statement_id = cursor.u32()
         flags = cursor.u8()
         cursor.skip(4)  # iterations: always 1
-        # The manual has names and count wherever attributes were agreed; MySQL sends and
-        # reads them only under the flag.
-        named = Capability.QUERY_ATTRIBUTES in capabilities and bool(
-            flags & PARAMETER_COUNT_AVAILABLE
-        )
-        count = cursor.lenenc_int() if named else parameter_count
+        # With attributes agreed the count and the names are there, whatever the flag says, if
+        # there is a "?" (captures/mysql/mysql-9.7/prepared); without one the flag decides.
+        named = Capability.QUERY_ATTRIBUTES in capabilities
+        count = parameter_count
+        if named and (parameter_count or flags & PARAMETER_COUNT_AVAILABLE):
+            count = cursor.lenenc_int()
         if count < parameter_count:
             raise MalformedPacket(
                 "statement execution", f"{count} parameters for {parameter_count}", cursor.pos

@@ -45,6 +45,15 @@ PROGRESS_REPORT = 0xFFFF
 EOF_LONGEST = 8
 SQLSTATE_BYTES = 5
 
+# The manual says the same of STATE_CHANGE, but both servers send its "1" as it is.
+NESTED = frozenset(
+    {
+        TrackedKind.SCHEMA,
+        TrackedKind.TRANSACTION_CHARACTERISTICS,
+        TrackedKind.TRANSACTION_STATE,
+    }
+)
+
 
 class SessionChange(NamedTuple):
     """One fact of an OK's session state; `name` is that of the variable, else b""."""
@@ -73,7 +82,7 @@ def parse_session_track(blob: bytes) -> tuple[SessionChange, ...]:
             elif kind == TrackedKind.GTIDS:
                 entry.skip(1)  # the encoding; 0, text, is the only one there is
                 changes.append(SessionChange(kind, b"", entry.lenenc_bytes()))
-            elif kind <= TrackedKind.TRANSACTION_STATE:
+            elif kind in NESTED:
                 changes.append(SessionChange(kind, b"", entry.lenenc_bytes()))
             else:
                 changes.append(SessionChange(kind, b"", entry.rest()))
