@@ -7,9 +7,8 @@ talk through this; the fast lane takes the endpoint over with `detach` and never
 """
 
 cimport cython
-from libc.string cimport memcpy
 
-from hproxy._native.endpoint cimport HIGH_WATER, LOW_WATER, Endpoint, Owner
+from hproxy._native.endpoint cimport LOW_WATER, Endpoint, Owner
 
 import asyncio
 import ssl
@@ -38,7 +37,9 @@ cdef class Channel(Owner):
 
     # -- from the endpoint -----------------------------------------------------
 
-    cdef Py_ssize_t on_data(self, Endpoint end, const unsigned char* data, Py_ssize_t length) except -1:
+    cdef Py_ssize_t on_data(
+        self, Endpoint end, const unsigned char* data, Py_ssize_t length
+    ) except -1:
         self.held += data[:length]
         if len(self.held) - self.taken > HELD_LIMIT and self.waiter is None:
             end.pause()

@@ -12,7 +12,7 @@ owner sees and writes plaintext only.
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from cpython.buffer cimport PyBUF_READ, PyBUF_WRITE
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, errno
@@ -49,7 +49,9 @@ cdef object TLS_ERROR = ssl.SSLError
 
 cdef class Owner:
 
-    cdef Py_ssize_t on_data(self, Endpoint end, const unsigned char* data, Py_ssize_t length) except -1:
+    cdef Py_ssize_t on_data(
+        self, Endpoint end, const unsigned char* data, Py_ssize_t length
+    ) except -1:
         return length
 
     cdef int on_eof(self, Endpoint end, int error) except -1:
@@ -208,7 +210,8 @@ cdef class Endpoint(Pollable):
         if self.securing:
             self.securing = False
             if owner is not None:
-                return owner.on_secured(self, ConnectionResetError("peer left during the TLS handshake"))
+                return owner.on_secured(
+                    self, ConnectionResetError("peer left during the TLS handshake"))
         if owner is None:
             self.close()
             return 0

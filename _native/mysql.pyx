@@ -17,8 +17,6 @@ announce nothing but patience.
 """
 
 cimport cython
-from libc.string cimport memcpy
-
 from hproxy._native.cursor cimport read_lenenc
 
 cdef enum:
@@ -345,8 +343,8 @@ cdef class ResponseScanner:
         """An OK packet: header, affected rows, insert id, status, warnings."""
         cdef unsigned long long ignored
         cdef Py_ssize_t used, pos = 1, have = min(length, <uint32_t>HEAD_BYTES)
-        cdef int field
-        for field in range(2):
+        cdef int _field
+        for _field in range(2):
             used = read_lenenc(p + pos, have - pos, &ignored)
             if used <= 0:
                 self.fault_code = FAULT_SHORT
@@ -418,7 +416,9 @@ cdef class CommandFramer:
         self.header_length = 0
         self.fault_code = FAULT_NONE
 
-    cdef Py_ssize_t feed(self, const unsigned char* data, Py_ssize_t length, bint* complete) noexcept:
+    cdef Py_ssize_t feed(
+        self, const unsigned char* data, Py_ssize_t length, bint* complete
+    ) noexcept:
         """Take bytes of the packet; return how many belong to it."""
         cdef Py_ssize_t pos = 0
         cdef uint32_t size

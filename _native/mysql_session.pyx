@@ -20,7 +20,6 @@ from libc.stdint cimport uint32_t
 
 from hproxy._native.endpoint cimport HIGH_WATER, INBOX_LIMIT, Endpoint, Owner
 from hproxy._native.mysql cimport (
-    REPLY_LOGIN,
     REPLY_NONE,
     REPLY_QUIT,
     REPLY_RAW,
@@ -29,7 +28,6 @@ from hproxy._native.mysql cimport (
     SCAN_FIRST,
     SCAN_INFILE,
     CommandFramer,
-    Reply,
     ResponseScanner,
     reply_of,
 )
@@ -94,7 +92,9 @@ cdef class Session(Owner):
 
     # -- client to backend -----------------------------------------------------
 
-    cdef Py_ssize_t on_data(self, Endpoint end, const unsigned char* data, Py_ssize_t length) except -1:
+    cdef Py_ssize_t on_data(
+        self, Endpoint end, const unsigned char* data, Py_ssize_t length
+    ) except -1:
         if end is self.client:
             return self.client_data(data, length)
         return self.backend_data(data, length)
@@ -108,7 +108,8 @@ cdef class Session(Owner):
                 if length - pos < 5 and (length - pos < 4 or load3(data + pos)):
                     break               # not even a command byte: wait in the inbox
                 if data[pos + 3] != 0:
-                    self.driver.client_fault(self, f"command has sequence id {data[pos + 3]}, expected 0")
+                    self.driver.client_fault(
+                        self, f"command has sequence id {data[pos + 3]}, expected 0")
                     return length
                 slow = self.slow_length(data + pos, length - pos)
                 if slow:
@@ -171,16 +172,18 @@ cdef class Session(Owner):
 
     cdef Py_ssize_t slow_length(self, const unsigned char* p, Py_ssize_t have) noexcept:
         """Length of the frame if the slow lane must see this command, else 0."""
-        cdef Py_ssize_t size = load3(p)
+        cdef Py_ssize_t size = load3(p), known
         cdef unsigned char command
         if size == 0:
             return 0
         command = p[4]
         if command == COM_QUERY:
-            if size > SLOW_STATEMENT or not may_kill(p + 5, min(size - 1, have - 5), self.query_attributes):
-                # Cut off before anything could be told? Then wait for the rest of it.
-                if have - 5 >= min(size - 1, <Py_ssize_t>8) or size > SLOW_STATEMENT:
-                    return 0
+            if size > SLOW_STATEMENT:
+                return 0
+            known = min(size - 1, have - 5)
+            # Cut off before anything could be told? Then wait for the rest of it.
+            if not may_kill(p + 5, known, self.query_attributes) and known >= min(size - 1, 8):
+                return 0
             return 4 + size
         if command == COM_PROCESS_KILL:
             return 4 + size if size <= SLOW_STATEMENT else 0

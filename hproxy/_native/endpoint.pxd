@@ -19,7 +19,8 @@ cdef enum:
 
 
 cdef class Owner:
-    cdef Py_ssize_t on_data(self, Endpoint end, const unsigned char* data, Py_ssize_t length) except -1
+    cdef Py_ssize_t on_data(
+        self, Endpoint end, const unsigned char* data, Py_ssize_t length) except -1
     cdef int on_eof(self, Endpoint end, int error) except -1
     cdef int on_drained(self, Endpoint end) except -1
     cdef int on_secured(self, Endpoint end, object error) except -1

@@ -94,4 +94,5 @@ cdef class CommandFramer:
     cdef int header_length
 
     cdef void begin(self, unsigned char sequence) noexcept
-    cdef Py_ssize_t feed(self, const unsigned char* data, Py_ssize_t length, bint* complete) noexcept
+    cdef Py_ssize_t feed(
+        self, const unsigned char* data, Py_ssize_t length, bint* complete) noexcept

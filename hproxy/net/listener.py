@@ -122,7 +122,8 @@ class Listener:
             self._accepted(conn.detach(), _peer(peer))
 
     def _pause(self, error: OSError) -> None:
-        assert self._loop is not None and self._sock is not None
+        assert self._loop is not None
+        assert self._sock is not None
         self._loop.remove_reader(self._sock)
         self._resume = self._loop.call_later(PAUSE_SEC, self._go_on)
         if self._paused is not None:

@@ -11,11 +11,10 @@ from hproxy.errors import ConnectError
 __all__ = ["connect"]
 
 _NUMERIC = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+SocketAddress = tuple[str | int | bytes, ...]
 
 
-async def connect(
-    host: str, port: int, *, path: str | None = None, keepalive_sec: int = 0
-) -> int:
+async def connect(host: str, port: int, *, path: str | None = None, keepalive_sec: int = 0) -> int:
     """Connect a stream socket and return its descriptor; the caller owns it.
 
     Every address of a name is tried in the resolver's order; the caller bounds the time.
@@ -32,7 +31,7 @@ async def connect(
     raise failure or ConnectError("the name has no address", host=host)
 
 
-async def _addresses(host: str, port: int) -> list[tuple[int, tuple[str | int, ...]]]:
+async def _addresses(host: str, port: int) -> list[tuple[int, SocketAddress]]:
     loop = asyncio.get_running_loop()
     try:
         # Numeric addresses, the usual case, need no thread and no resolver.
@@ -42,12 +41,10 @@ async def _addresses(host: str, port: int) -> list[tuple[int, tuple[str | int, .
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except OSError as error:
             raise ConnectError(f"cannot resolve the name: {error.strerror}", host=host) from error
-    return [(family, address) for family, _, _, _, address in found]
+    return [(family, tuple(address)) for family, _, _, _, address in found]
 
 
-async def _try(
-    family: int, address: str | tuple[str | int, ...], keepalive_sec: int
-) -> int:
+async def _try(family: int, address: str | SocketAddress, keepalive_sec: int) -> int:
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         tune(sock, keepalive_sec)

@@ -20,12 +20,12 @@ class TaskSet:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def spawn(self, coroutine: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
-        """Run `coroutine` in the background."""
+    def spawn(self, coroutine: Coroutine[Any, Any, Any], name: str) -> Callable[[], object]:
+        """Run `coroutine` in the background; the result cancels it."""
         task = asyncio.get_running_loop().create_task(coroutine, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._done)
-        return task
+        return task.cancel
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

@@ -120,9 +120,7 @@ def _load_ca(context: ssl.SSLContext, ca: Path, key: str) -> None:
     try:
         context.load_verify_locations(ca)
     except (OSError, ssl.SSLError) as error:
-        raise ConfigError(
-            f"cannot use the CA file: {error}", key=key, value=str(ca)
-        ) from error
+        raise ConfigError(f"cannot use the CA file: {error}", key=key, value=str(ca)) from error
 
 
 def _generate() -> tuple[bytes, bytes]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One worker at work: reactor, listener, sessions, from start to drained.
 
-    start ─> serving ── drain ─> no new clients, idle ones closed ── all gone, or deadline ─> stop
+start ─> serving ── drain ─> no new clients, idle ones closed ── all gone, or deadline ─> stop
 """
 
 from __future__ import annotations
@@ -134,9 +134,7 @@ class Runtime:
 
     def _check_descriptors(self) -> None:
         """Raise the soft limit as far as allowed, and say so when it is too low."""
-        wanted = (
-            self.config.server.max_connections * DESCRIPTORS_PER_CLIENT + SPARE_DESCRIPTORS
-        )
+        wanted = self.config.server.max_connections * DESCRIPTORS_PER_CLIENT + SPARE_DESCRIPTORS
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft < wanted:
             reach = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
@@ -167,9 +165,7 @@ class Runtime:
             channel.finish()
             registry.leave(connection)
             return
-        services.tasks.spawn(
-            self._driver.connector.serve(fd, connection), f"login {connection.id}"
-        )
+        services.tasks.spawn(self._driver.connector.serve(fd, connection), f"login {connection.id}")
 
     def _accept_paused(self, error: OSError) -> None:
         self.log.error(

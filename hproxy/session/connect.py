@@ -100,8 +100,8 @@ class Connector:
         except HProxyError as error:
             self._refuse(client, connection, error, None)
         except TimeoutError:
-            error = ClientError("login took too long", code="timeout")
-            self._refuse(client, connection, error, None)
+            late = ClientError("login took too long", code="timeout")
+            self._refuse(client, connection, late, None)
         finally:
             if not started:
                 client.finish()
@@ -137,9 +137,7 @@ class Connector:
 
         opened = await self.open_backend(connection, greeted)
         try:
-            machine = self._services.protocol.relay_login(
-                self.options(connection, opened.backend)
-            )
+            machine = self._services.protocol.relay_login(self.options(connection, opened.backend))
             channels = {Side.CLIENT: client, Side.BACKEND: opened.channel}
             async with asyncio.timeout(self._services.settings.login_timeout):
                 login = await self.converse(
@@ -422,4 +420,3 @@ class _Turns:
     def cancel(self) -> None:
         for task in self._reads.values():
             task.cancel()
-

@@ -76,7 +76,8 @@ class Driver:
     ) -> None:
         """The target lives on another backend: kill it there in its own user's name."""
         protocol = self._services.protocol
-        assert connection.login is not None and target.login is not None
+        assert connection.login is not None
+        assert target.login is not None
         try:
             if connection.login.user != target.login.user:
                 raise ClientError("", code="kill_owner", id=kill.target)
@@ -103,7 +104,8 @@ class Driver:
         services = self._services
         protocol, settings = services.protocol, services.settings
         client, backend = session.suspend(settings.max_login_packet)
-        assert connection.backend is not None and connection.login is not None
+        assert connection.backend is not None
+        assert connection.login is not None
         assert connection.backend_login is not None
         options = self.connector.options(connection, connection.backend)
         options = replace(
@@ -132,7 +134,8 @@ class Driver:
     ) -> None:
         services = self._services
         protocol = services.protocol
-        assert connection.login is not None and connection.backend_login is not None
+        assert connection.login is not None
+        assert connection.backend_login is not None
         machine = protocol.client_change(options, connection.login, packet)
         wanted: LoginResult = await self.connector.converse(machine, channels, None)
         services.users.enter(wanted.account)
@@ -243,7 +246,7 @@ class Driver:
         connection: Connection = session.tag
         services = self._services
         if connection.busy is not None:
-            connection.busy.cancel()
+            connection.busy()
         connection.log.debug("session ended", reason=reason, commands=session.commands)
         if connection.backend is not None:
             services.topology.release(connection.backend)
@@ -275,7 +278,8 @@ class Driver:
         """
         services = self._services
         settings, protocol = services.settings, services.protocol
-        assert target.backend_login is not None and target.login is not None
+        assert target.backend_login is not None
+        assert target.login is not None
         wanted = protocol.side_login(
             target.login,
             None
@@ -299,8 +303,6 @@ class Driver:
             channel.write_packet(b"\x01")
 
         async with asyncio.timeout(KILL_TIMEOUT):
-            opened = await self.connector.open_backend(
-                target, kill, only=target.backend
-            )
+            opened = await self.connector.open_backend(target, kill, only=target.backend)
         opened.channel.finish()
         return True

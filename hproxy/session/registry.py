@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,8 +34,8 @@ class Connection:
     account: Account | None = None
     session: Any = None
     client_secure: bool = False
-    busy: Any = None
-    """The task of a slow command under way."""
+    busy: Callable[[], object] | None = None
+    """Cancels the slow command under way."""
     killed: bool = False
 
 

@@ -39,9 +39,7 @@ class Topology:
             self.health.setdefault(backend, Health())
             self.connections.setdefault(backend, 0)
 
-    def order(
-        self, hostgroup: int, now: float, random: Callable[[], float]
-    ) -> tuple[Backend, ...]:
+    def order(self, hostgroup: int, now: float, random: Callable[[], float]) -> tuple[Backend, ...]:
         """Backends of `hostgroup` in the order to try; `random` gives floats in [0, 1)."""
         members = [b for b in self.backends if b.hostgroup == hostgroup and self._live(b)]
         fit = [b for b in members if usable(self.health[b], now) and self._room(b)]

@@ -9,15 +9,15 @@ from hproxy._native.channel import Channel
 from hproxy._native.endpoint import Endpoint
 from hproxy._native.mysql_session import Session
 from hproxy._native.reactor import Reactor
-from hproxy.protocols.base import LoginOptions, LoginResult, Protocol
+from hproxy.protocols.base import LoginResult, Protocol
 from hproxy.protocols.mysql import auth
 from hproxy.protocols.mysql.backend import BackendChange, BackendLogin
-from hproxy.protocols.mysql.slow import interpret, kill_command, ok_packet, side_login
 from hproxy.protocols.mysql.constants import Capability
 from hproxy.protocols.mysql.frontend import ClientChange, ClientLogin
 from hproxy.protocols.mysql.profile import meet, profile, split
 from hproxy.protocols.mysql.refusal import error_packet, read_error, retryable
 from hproxy.protocols.mysql.relay import RelayChange, RelayLogin
+from hproxy.protocols.mysql.slow import interpret, kill_command, ok_packet, side_login
 
 __all__ = ["PROTOCOL"]
 
@@ -43,8 +43,6 @@ def _session(
 def _rsa_key(pem: bytes | None) -> tuple[Any, bytes]:
     key = auth.generate_rsa_key() if pem is None else auth.load_rsa_key(pem)
     return key, auth.private_pem(key)
-
-
 
 
 PROTOCOL = Protocol(

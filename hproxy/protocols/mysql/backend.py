@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Login to a backend in a user's name: we are the client.
 
-    GREETING ── (SSL request) ──> SECURING ──> response ──> VERDICT
-    VERDICT ── OK, ERR ───────────────────────────────────> ENDED
-       ├ switch to another plugin ── answer ──> VERDICT
-       ├ sha2: fast path taken ───────────────> VERDICT (the OK follows)
-       └ sha2: full authentication
-            ├ under TLS or a Unix socket: the password ──> VERDICT
-            └ else: ask for the key ──> KEY ── RSA ──────> VERDICT
+GREETING ── (SSL request) ──> SECURING ──> response ──> VERDICT
+VERDICT ── OK, ERR ───────────────────────────────────> ENDED
+   ├ switch to another plugin ── answer ──> VERDICT
+   ├ sha2: fast path taken ───────────────> VERDICT (the OK follows)
+   └ sha2: full authentication
+        ├ under TLS or a Unix socket: the password ──> VERDICT
+        └ else: ask for the key ──> KEY ── RSA ──────> VERDICT
 """
 
 from __future__ import annotations

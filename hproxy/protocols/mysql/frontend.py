@@ -107,9 +107,7 @@ class ClientLogin(Machine):
 
     def start(self) -> Sequence[Action]:
         """Greet."""
-        return self.to(
-            ClientState.RESPONSE, Send(CLIENT, self.greeting.build()), Read(CLIENT)
-        )
+        return self.to(ClientState.RESPONSE, Send(CLIENT, self.greeting.build()), Read(CLIENT))
 
     def on_response(self, event: PacketArrived) -> Sequence[Action]:
         """The client's response, or its wish for TLS first."""
@@ -211,9 +209,7 @@ class ClientLogin(Machine):
 
     def on_sealed(self, event: PacketArrived) -> Sequence[Action]:
         """The password under our public key."""
-        password = auth.decrypt_password(
-            self.options.rsa_key, event.payload, self.scramble
-        )
+        password = auth.decrypt_password(self.options.rsa_key, event.payload, self.scramble)
         return self._refuse() if password is None else self._check_password(password)
 
     def _check_password(self, password: bytes) -> Sequence[Action]:
@@ -257,9 +253,7 @@ class ClientLogin(Machine):
             {ClientState.SECURING, ClientState.LOOKUP, ClientState.ENDED}
         ),
         ClientState.SECURING: frozenset({ClientState.RESPONSE}),
-        ClientState.LOOKUP: frozenset(
-            {ClientState.SWITCHED, ClientState.FULL, ClientState.ENDED}
-        ),
+        ClientState.LOOKUP: frozenset({ClientState.SWITCHED, ClientState.FULL, ClientState.ENDED}),
         ClientState.SWITCHED: frozenset({ClientState.FULL, ClientState.ENDED}),
         ClientState.FULL: frozenset({ClientState.SEALED, ClientState.ENDED}),
         ClientState.SEALED: frozenset({ClientState.ENDED}),

@@ -12,7 +12,7 @@ from hproxy.protocols.mysql.constants import Capability, MariadbCapability, Serv
 from hproxy.protocols.mysql.handshake import Attributes, Greeting
 from hproxy.protocols.mysql.wire import MalformedPacket
 
-__all__ = ["Profile", "STRIPPED", "client_attributes", "meet", "profile", "split", "wide"]
+__all__ = ["STRIPPED", "Profile", "client_attributes", "meet", "profile", "split", "wide"]
 
 # Compression is negotiated per side (not yet offered); TLS is each side's own affair.
 STRIPPED = Capability.COMPRESS | Capability.ZSTD_COMPRESSION | Capability.SSL

@@ -109,9 +109,7 @@ class RelayLogin(Machine):
         self.offered = greeting.capabilities & ~STRIPPED
         if self.options.client_tls != "off":
             self.offered |= Capability.SSL
-        shown = replace(
-            greeting, thread_id=self.options.connection_id, capabilities=self.offered
-        )
+        shown = replace(greeting, thread_id=self.options.connection_id, capabilities=self.offered)
         return self.to(RelayState.RESPONSE, Send(CLIENT, shown.build()), Read(CLIENT))
 
     def on_response(self, event: PacketArrived) -> Sequence[Action]:
@@ -146,15 +144,11 @@ class RelayLogin(Machine):
         wants, has = self.options.backend_tls, Capability.SSL in self.greeting.capabilities
         if wants != "off" and has:
             request = self.response.ssl_request.build()
-            return self.to(
-                RelayState.SECURING_BACKEND, Send(BACKEND, request), StartTls(BACKEND)
-            )
+            return self.to(RelayState.SECURING_BACKEND, Send(BACKEND, request), StartTls(BACKEND))
         if wants not in ("off", "preferred"):
             error2 = ConnectError("the backend offers no TLS", code="tls")
             return self.to(RelayState.ENDED, Refuse(error2))
-        return self.to(
-            RelayState.VERDICT, Send(BACKEND, self.response.build()), Read(BACKEND)
-        )
+        return self.to(RelayState.VERDICT, Send(BACKEND, self.response.build()), Read(BACKEND))
 
     def on_client_secured(self, _: Secured) -> Sequence[Action]:
         """The response follows, now under TLS."""
@@ -165,9 +159,7 @@ class RelayLogin(Machine):
         """The response goes on, now under TLS."""
         assert self.response is not None
         self.backend_secure = True
-        secured = replace(
-            self.response, capabilities=self.response.capabilities | Capability.SSL
-        )
+        secured = replace(self.response, capabilities=self.response.capabilities | Capability.SSL)
         return self.to(RelayState.VERDICT, Send(BACKEND, secured.build()), Read(BACKEND))
 
     # -- the plugins' exchange ---------------------------------------------------
@@ -176,9 +168,7 @@ class RelayLogin(Machine):
         """The backend says yes, no, or wants something more."""
         payload, kind = event.payload, event.payload[0]
         if kind == OK:
-            facts = replace(
-                self.facts, scramble=self.scramble, plugin=self.plugin, reply=payload
-            )
+            facts = replace(self.facts, scramble=self.scramble, plugin=self.plugin, reply=payload)
             return self.to(RelayState.ENDED, Send(CLIENT, payload), Done(facts))
         if kind == ERR:
             refusal = ErrPacket.parse(payload)
@@ -213,7 +203,9 @@ class RelayLogin(Machine):
             return self.to(RelayState.VERDICT, Send(BACKEND, payload), Read(BACKEND))
         if self.client_secure and payload.endswith(b"\0"):
             self.password = payload[:-1]
-            return self.to(RelayState.PUBLIC_KEY, Send(BACKEND, auth.REQUEST_PUBLIC_KEY), Read(BACKEND))
+            return self.to(
+                RelayState.PUBLIC_KEY, Send(BACKEND, auth.REQUEST_PUBLIC_KEY), Read(BACKEND)
+            )
         if not self.client_secure and payload == auth.REQUEST_PUBLIC_KEY:
             own = AuthMoreData(auth.public_pem(self.options.rsa_key)).build()
             return self.to(RelayState.ENCRYPTED, Send(CLIENT, own), Read(CLIENT))
