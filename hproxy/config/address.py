@@ -115,7 +115,11 @@ def _checked_port(text: str) -> int:
 
 
 def _checked_path(text: str) -> str:
-    if "\0" in text or len(text.encode("utf-8", "surrogateescape")) > MAX_PATH_BYTES:
+    try:
+        size = len(text.encode("utf-8", "surrogateescape"))  # as the operating system gets it
+    except UnicodeEncodeError:
+        raise AddressError("is not a file name") from None
+    if "\0" in text or size > MAX_PATH_BYTES:
         raise AddressError(f"a socket path has at most {MAX_PATH_BYTES} bytes and no NUL")
     return text
 

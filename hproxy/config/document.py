@@ -183,7 +183,7 @@ def _assignment(option: Option) -> str:
 MANUAL_HEAD = """\
 # Configuration
 
-<!-- Generated from hproxy/config by ci/config_docs.py; change the schema, not this file. -->
+<!-- Generated from hproxy/config by `python -m ci.config_docs`; change the schema instead. -->
 
 One TOML file, `HPROXY_*` environment variables and flags say the same things; later wins:
 defaults, file, environment, flags. `hproxy config -m mysql` writes a commented file to start
@@ -195,8 +195,9 @@ from, `hproxy check -c FILE` reports every mistake at once with file, line, key 
 - **Environment**: every key has a variable, `HPROXY_SECTION__KEY` with two underscores between
   section and key. Lists are separated by commas; `HPROXY_MYSQL_SERVERS` and
   `HPROXY_MYSQL_USERS` take a TOML array of tables, as in
-  `HPROXY_MYSQL_USERS='[{username = "app", password = "secret"}]'`. An empty variable counts as
-  not set. Short names:
+  `HPROXY_MYSQL_USERS='[{username = "app", password = "secret"}]'`; a column of a row in the file
+  can be set by its number, `HPROXY_MYSQL_USERS__0__PASSWORD`. An empty variable counts as not
+  set. Short names:
   @ALIASES@.
   `HPROXY_CONFIG` names the file.
 - **Flags** of `hproxy run`: `--listen`, `--backend` (repeatable, or separated by commas),

@@ -76,20 +76,19 @@ def _explain(path: KeyPath, kind: str, ctx: dict[str, Any], cause: object) -> tu
     if kind == "literal_error":
         allowed = ", ".join(str(value) for value in get_args(field_type(path)))
         return f"must be one of {allowed}", ""
+    if kind == "tuple_type" and len(path) == 1:
+        return f"must be rows, each under [[{path[0]}]]", ""
     if kind in _LIMITS:
-        word, name = _LIMITS[kind]
-        return f"must be {word} {ctx[name]}", _unit(path)
-    message = _MESSAGES.get(kind, "is not valid")
-    return message, _unit(path)
+        return _LIMITS[kind].format(**ctx), _unit(path)
+    return _MESSAGES.get(kind, "is not valid"), _unit(path)
 
 
 _LIMITS = {
-    "greater_than": ("above", "gt"),
-    "greater_than_equal": ("at least", "ge"),
-    "less_than": ("below", "lt"),
-    "less_than_equal": ("at most", "le"),
-    "string_too_short": ("longer, its characters at least", "min_length"),
-    "string_too_long": ("shorter, its characters at most", "max_length"),
+    "greater_than": "must be above {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters",
 }
 _MESSAGES = {
     "missing": "is required",

@@ -10,7 +10,7 @@ flags ────> layer ──────┘        │ refused: findings; wh
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def load_config(
         _anchor_paths(tree, file.absolute().parent)
     for layer in (read_env(environ), read_flags(flags)):
         findings += layer.findings
-        _overlay(tree, places, layer)
+        findings += _overlay(tree, places, layer)
     validation = _Validation(tree, places, str(file) if file else "")
     config = validation.run()
     findings += validation.findings
@@ -121,20 +121,34 @@ def _cut(tree: Any, path: KeyPath) -> None:
         tree = tree[key]
 
 
-def _overlay(tree: dict[str, Any], places: dict[KeyPath, str], layer: Layer) -> None:
-    """Put a layer's values over the tree; a table that is no table is left for the model."""
+def _overlay(
+    tree: dict[str, Any], places: dict[KeyPath, str], layer: Layer
+) -> Iterator[ConfigFinding]:
+    """Put a layer's values over the tree; yields those for which there is no room."""
     for path, value in layer.values.items():
-        node: dict[Any, Any] = tree
-        for key in path[:-1]:
-            below = node.setdefault(key, {})
-            if not isinstance(below, dict):
-                break
-            node = below
+        place = layer.places[path]
+        if not _put(tree, path, _anchored(value, Path.cwd()) if _is_path(path) else value):
+            yield ConfigFinding(place, dotted(path), "there is no such row or section to set")
+            continue
+        for inner in [known for known in places if known[: len(path)] == path]:
+            del places[inner]
+        places[path] = place
+
+
+def _put(tree: dict[str, Any], path: KeyPath, value: object) -> bool:
+    """Set the value at `path`, making the tables on the way; rows must be there already."""
+    node: Any = tree
+    for depth, key in enumerate(path):
+        if isinstance(key, int):
+            if not isinstance(node, list) or key >= len(node):
+                return False
+        elif not isinstance(node, dict):
+            return False
+        if depth == len(path) - 1:
+            node[key] = value
         else:
-            node[path[-1]] = _anchored(value, Path.cwd()) if _is_path(path) else value
-        for known in [known for known in places if known[: len(path)] == path]:
-            del places[known]
-        places[path] = layer.places[path]
+            node = node[key] if isinstance(key, int) else node.setdefault(key, {})
+    return True
 
 
 def _is_path(path: KeyPath) -> bool:
@@ -182,10 +196,13 @@ def _file_findings(config: Config, validation: _Validation) -> list[ConfigFindin
 
 
 def _ordered(findings: list[ConfigFinding]) -> list[ConfigFinding]:
-    """In the order of the file, then environment and flags as they came."""
+    """By line in the file, then the environment's, then those of flags."""
 
-    def rank(finding: ConfigFinding) -> tuple[bool, int]:
-        _, _, line = finding.source.rpartition(":")
-        return (not line.isdigit(), int(line) if line.isdigit() else 0)
+    def rank(finding: ConfigFinding) -> tuple[int, int]:
+        for place, prefix in enumerate(("env ", "flag "), start=1):
+            if finding.source.startswith(prefix):
+                return place, 0
+        line = finding.source.rpartition(":")[2]
+        return 0, int(line) if line.isdecimal() else 0
 
     return sorted(findings, key=rank)

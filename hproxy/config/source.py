@@ -33,6 +33,11 @@ ENV_ALIASES: dict[str, KeyPath] = {
     "HPROXY_AUTH": ("proxy", "auth"),
     "HPROXY_LOG_LEVEL": ("logging", "level"),
 }
+# The admin tables, whole, as a TOML array of tables.
+ENV_TABLES: dict[str, KeyPath] = {
+    "HPROXY_MYSQL_SERVERS": ("mysql_servers",),
+    "HPROXY_MYSQL_USERS": ("mysql_users",),
+}
 FLAGS: dict[str, KeyPath] = {
     "listen": ("server", "listen_addr"),
     "backend": ("proxy", "backends"),
@@ -95,20 +100,23 @@ def _refused(source: str, message: str) -> ConfigError:
 
 
 def read_env(environ: Mapping[str, str]) -> Layer:
-    """HPROXY_SECTION__KEY=value and the short names; an empty value counts as not set.
+    """HPROXY_SECTION__KEY=value, HPROXY_TABLE__ROW__COLUMN=value and the short names.
+
+    An empty value counts as not set: compose files pass variables on that nobody filled in.
 
     A name without `__` that is no short name is left alone unless it is nearly one: a container
     platform sets HPROXY_PORT, HPROXY_SERVICE_HOST and more for a service called hproxy."""
     layer = Layer()
+    short = ENV_ALIASES | ENV_TABLES
     names = sorted(name for name in environ if name.startswith(ENV_PREFIX) and environ[name])
     for name in sorted(names, key=lambda name: "__" in name):  # the long form wins
         place = f"env {name}"
-        if name in ENV_ALIASES:
-            path = ENV_ALIASES[name]
+        if name in short:
+            path = short[name]
         elif "__" in name:
-            path = tuple(name.removeprefix(ENV_PREFIX).lower().split("__"))
+            path = _path(name.removeprefix(ENV_PREFIX).lower().split("__"))
         else:
-            near = get_close_matches(name, ENV_ALIASES, n=1, cutoff=0.9)
+            near = get_close_matches(name, short, n=1, cutoff=0.9)
             if near:
                 layer.findings.append(
                     ConfigFinding(place, "", "unknown name", hint=f"did you mean {near[0]}?")
@@ -138,11 +146,16 @@ def read_flags(flags: Mapping[str, object]) -> Layer:
         if name in FLAGS:
             path, place = FLAGS[name], f"flag --{name}"
         else:
-            path, place = tuple(name.split(".")), f"flag {name}"
+            path, place = _path(name.split(".")), f"flag {name}"
         if _is_text_list(path):
             value = _split(value if isinstance(value, list | tuple) else [value])
         layer.put(path, value, place)
     return layer
+
+
+def _path(keys: Iterable[str]) -> KeyPath:
+    """Keys as written; a number is the index of a row."""
+    return tuple(int(key) if key.isdecimal() else key for key in keys)
 
 
 def _from_text(path: KeyPath, text: str) -> object:
@@ -182,6 +195,8 @@ def field_type(path: KeyPath) -> Any:  # a type form, for which there is no type
     model: Any = Config
     for key in path:
         if isinstance(key, int):
+            if get_origin(model) is not tuple:
+                return None
             model = plain(get_args(model)[0])
         elif isinstance(model, type) and issubclass(model, BaseModel) and key in model.model_fields:
             model = plain(model.model_fields[key].annotation)
