@@ -9,7 +9,7 @@
        └ switch, more data ───────────────────────────────────────────> ANSWER ──> VERDICT
 
 Every plugin works because its packets pass through. One thing cannot: caching_sha2_password
-sends the password in clear under TLS and RSA-encrypted without. Where only one side has TLS
+and sha256_password send the password in clear under TLS and RSA-encrypted without. Where only one side has TLS
 the proxy bridges: it encrypts for the backend (PUBLIC_KEY), or decrypts with a key of its own
 (ENCRYPTED). Plugins we do not know may speak in any order: both sides are read (TALK).
 """
@@ -56,7 +56,7 @@ OK, MORE, FACTOR, SWITCH, ERR = 0x00, 0x01, 0x02, 0xFE, 0xFF
 
 SHA2 = auth.CACHING_SHA2
 # Plugins that take turns strictly; with any other, both sides are read.
-TURNS = frozenset({SHA2, auth.NATIVE, auth.ED25519, auth.CLEAR, b"parsec", b""})
+TURNS = frozenset({SHA2, auth.SHA256, auth.NATIVE, auth.ED25519, auth.CLEAR, b"parsec", b""})
 
 
 class RelayState(IntEnum):
@@ -86,6 +86,8 @@ class RelayLogin(Machine):
         self.plugin = b""
         self.scramble = b""
         self.password = b""
+        self.ask_key = b""
+        """The question for a public key, once the password itself is the next answer."""
         self.greeting: Greeting | None = None
         self.offered = Capability(0)
         self.response: HandshakeResponse | None = None
@@ -178,6 +180,7 @@ class RelayLogin(Machine):
         if kind == SWITCH:
             switch = AuthSwitchRequest.parse(payload)
             self.plugin, self.scramble = switch.plugin, switch.scramble
+            self.ask_key = auth.SHA256_REQUEST_PUBLIC_KEY if self.plugin == auth.SHA256 else b""
             return self._pass_to_client(payload)
         if kind == MORE and self.plugin == SHA2:
             return self._on_sha2(payload)
@@ -187,6 +190,8 @@ class RelayLogin(Machine):
 
     def _on_sha2(self, payload: bytes) -> Sequence[Action]:
         data = AuthMoreData.parse(payload).data
+        if data == auth.FULL_AUTH_NEEDED:
+            self.ask_key = auth.REQUEST_PUBLIC_KEY
         if data == auth.FAST_AUTH_OK:
             return self.to(RelayState.VERDICT, Send(CLIENT, payload), Read(BACKEND))
         return self._pass_to_client(payload)
@@ -199,17 +204,16 @@ class RelayLogin(Machine):
     def on_answer(self, event: PacketArrived) -> Sequence[Action]:
         """The client's next part; the password itself where sha2 asked for full authentication."""
         payload = event.payload
-        if self.plugin != SHA2 or self.client_secure == self.backend_secure:
-            return self.to(RelayState.VERDICT, Send(BACKEND, payload), Read(BACKEND))
-        if self.client_secure and payload.endswith(b"\0"):
-            self.password = payload[:-1]
-            return self.to(
-                RelayState.PUBLIC_KEY, Send(BACKEND, auth.REQUEST_PUBLIC_KEY), Read(BACKEND)
-            )
-        if not self.client_secure and payload == auth.REQUEST_PUBLIC_KEY:
+        bridge = bool(self.ask_key) and self.client_secure != self.backend_secure
+        if bridge and self.client_secure:
+            self.password = auth.strip_nul(payload)
+            return self.to(RelayState.PUBLIC_KEY, Send(BACKEND, self.ask_key), Read(BACKEND))
+        if bridge and payload == self.ask_key:
             own = AuthMoreData(auth.public_pem(self.options.rsa_key)).build()
             return self.to(RelayState.ENCRYPTED, Send(CLIENT, own), Read(CLIENT))
-        # A fast answer after a switch, or the key the client knows already.
+        if bridge:
+            # Encrypted with a key it remembers: ours if it came through here before.
+            return self.on_encrypted(event)
         return self.to(RelayState.VERDICT, Send(BACKEND, payload), Read(BACKEND))
 
     def on_public_key(self, event: PacketArrived) -> Sequence[Action]:
@@ -262,7 +266,7 @@ class RelayLogin(Machine):
             {RelayState.VERDICT, RelayState.ANSWER, RelayState.TALK, RelayState.ENDED}
         ),
         RelayState.ANSWER: frozenset(
-            {RelayState.VERDICT, RelayState.PUBLIC_KEY, RelayState.ENCRYPTED}
+            {RelayState.VERDICT, RelayState.PUBLIC_KEY, RelayState.ENCRYPTED, RelayState.ENDED}
         ),
         RelayState.TALK: frozenset(
             {RelayState.TALK, RelayState.VERDICT, RelayState.ANSWER, RelayState.ENDED}
