@@ -9,9 +9,10 @@
        └ switch, more data ───────────────────────────────────────────> ANSWER ──> VERDICT
 
 Every plugin works because its packets pass through. One thing cannot: caching_sha2_password
-and sha256_password send the password in clear under TLS and RSA-encrypted without. Where only one side has TLS
-the proxy bridges: it encrypts for the backend (PUBLIC_KEY), or decrypts with a key of its own
-(ENCRYPTED). Plugins we do not know may speak in any order: both sides are read (TALK).
+and sha256_password send the password in clear under TLS and RSA-encrypted without. Where only
+one side has TLS the proxy bridges: it encrypts for the backend (PUBLIC_KEY), or decrypts with
+a key of its own (ENCRYPTED). Plugins we do not know may speak in any order: both sides are
+read (TALK).
 """
 
 from __future__ import annotations
