@@ -81,7 +81,8 @@ class ConfigFinding:
 class ConfigError(HProxyError):
     """The operator's mistake, or all of them: `findings`.
 
-    A single one may be given by its facts: source (file:line, env or flag), key, value, hint."""
+    A single one may be given by its facts: key, and source (file:line, env or flag), value, hint.
+    """
 
     code = "config"
     summary = "configuration refused"
@@ -97,11 +98,15 @@ class ConfigError(HProxyError):
     ) -> None:
         super().__init__(reason, code=code, **facts)
         self.findings = tuple(findings)
+        if "key" in facts and not self.findings:
+            wanted = ("source", "key", "value", "hint")
+            given = {name: str(facts[name]) for name in wanted if name in facts}
+            self.findings = (ConfigFinding(**({"source": "", "message": reason} | given)),)
 
     def __str__(self) -> str:
-        text = super().__str__()
         if not self.findings:
-            return text
+            return super().__str__()
+        text = self.summary
         if len(self.findings) == 1:
             return f"{text}: {self.findings[0]}"
         return "\n".join((f"{text}:", *(f"  {finding}" for finding in self.findings)))

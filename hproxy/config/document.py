@@ -189,9 +189,10 @@ One TOML file, `HPROXY_*` environment variables and flags say the same things; l
 defaults, file, environment, flags. `hproxy config -m mysql` writes a commented file to start
 from, `hproxy check -c FILE` reports every mistake at once with file, line, key and hint.
 
-- **Applies**: *live* options act on new connections after a reload, *restart* options after a
-  restart. *Later* marks a key that is accepted, so that a file may already hold it, but takes
-  effect only in a later version; the log names such keys at start.
+- **Applies** says which options a running proxy can take over (*live*) and which need a restart.
+  This version reads its configuration at the start only. *Later* marks a key that is accepted, so
+  that a file may already hold it, but takes effect in a later version; the log names such keys at
+  the start.
 - **Environment**: every key has a variable, `HPROXY_SECTION__KEY` with two underscores between
   section and key. Lists are separated by commas; `HPROXY_MYSQL_SERVERS` and
   `HPROXY_MYSQL_USERS` take a TOML array of tables, as in

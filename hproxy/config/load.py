@@ -19,7 +19,6 @@ from pydantic import ValidationError
 from hproxy.config.finding import dotted, findings_of
 from hproxy.config.position import KeyPath
 from hproxy.config.schema import Config
-from hproxy.config.section import default_data_dir
 from hproxy.config.source import Layer, field_type, read_env, read_file, read_flags
 from hproxy.errors import ConfigError, ConfigFinding
 
@@ -49,10 +48,7 @@ def load_config(
         findings += _file_findings(config, validation)
     if config is None or findings:
         raise ConfigError(findings=_ordered(findings))
-    server = config.server
-    if server.data_dir is None:
-        server = server.model_copy(update={"data_dir": default_data_dir(environ)})
-    return config.model_copy(update={"server": server})
+    return config
 
 
 class _Validation:

@@ -90,7 +90,11 @@ class ServerOptions(OptionModel):
     ] = 10_000
     connection_timeout_sec: Annotated[
         Number,
-        live("Longest connect phase of a client, from accept to logged in.", gt=0, le=MAX_SEC),
+        live(
+            "A client not logged in by then is closed; proxy.login_timeout_ms may be shorter.",
+            gt=0,
+            le=MAX_SEC,
+        ),
     ] = 60
     worker_threads: Annotated[
         Whole | None, restart("Workers; without it one per core.", ge=1, le=1024, acts=False)
@@ -112,7 +116,7 @@ class ServerOptions(OptionModel):
 
     @property
     def state_dir(self) -> Path:
-        """`data_dir`, or the default for this user and environment; never None."""
+        """`data_dir`, or the default for this user and environment."""
         return self.data_dir or default_data_dir(os.environ)
 
 

@@ -142,6 +142,6 @@ class MysqlUser(OptionModel):
         str,
         BeforeValidator(_json_text),
         AfterValidator(_json_or_empty),
-        live("JSON object with further settings, or empty.", acts=False),
+        live('JSON object or empty; {"auth_plugin": "client_ed25519"} chooses the plugin.'),
     ] = ""
     comment: Annotated[str, live("A remark.")] = ""

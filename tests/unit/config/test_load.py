@@ -295,12 +295,6 @@ def test_home_of_nobody_stays_as_written(tmp_path: Path) -> None:
     assert load_config(path, {}, {}).server.data_dir == Path("~nosuchuser/x")
 
 
-def test_data_dir_is_filled_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    config = load_config(None, {"backend": "a"}, {"XDG_STATE_HOME": "/x"})
-    assert config.server.data_dir == Path("/x/hproxy")
-
-
 def test_certificates_must_be_readable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("cert.pem", "key.pem", "ca.pem"):
         (tmp_path / name).write_text("x")
