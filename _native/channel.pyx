@@ -71,7 +71,7 @@ cdef class Channel(Owner):
                 waiter.set_result(None)
         return 0
 
-    def fail(self, code, reason):
+    cdef int fail(self, str code, str reason) except -1:
         if self.failure is None:
             if self.side == "client":
                 self.failure = ClientError(reason, code=code)
@@ -79,7 +79,7 @@ cdef class Channel(Owner):
                 self.failure = BackendLost(reason)
             else:
                 self.failure = BackendProtocolError(reason, code=code)
-        self.wake()
+        return self.wake()
 
     # -- reading ---------------------------------------------------------------
 
@@ -131,9 +131,9 @@ cdef class Channel(Owner):
                 return packet
             if self.failure is not None:
                 raise self.failure
-            await self.wait()
+            await self._wait()
 
-    async def wait(self):
+    async def _wait(self):
         if self.waiter is not None:
             raise RuntimeError("a channel has one reader at a time")
         self.waiter = waiter = asyncio.get_running_loop().create_future()
@@ -171,7 +171,7 @@ cdef class Channel(Owner):
 
     async def drain(self):
         while self.failure is None and self.endpoint.queued() > LOW_WATER:
-            await self.wait()
+            await self._wait()
         if self.failure is not None:
             raise self.failure
 
@@ -184,7 +184,7 @@ cdef class Channel(Owner):
         self.taken = 0
         self.endpoint.secure(tls, incoming, outgoing)
         while self.endpoint.securing and self.failure is None:
-            await self.wait()
+            await self._wait()
         if self.failure is not None:
             raise self.failure
 

@@ -405,7 +405,7 @@ cdef class ResponseScanner:
 @cython.final
 cdef class CommandFramer:
 
-    def __init__(self):
+    def __cinit__(self):
         self.begin(0)
 
     cdef void begin(self, unsigned char sequence) noexcept:

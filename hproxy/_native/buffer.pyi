@@ -14,7 +14,7 @@ class ByteQueue:
     @property
     def size(self) -> int:
         """Bytes queued."""
-    def append(self, data: Buffer, /) -> None:
+    def append(self, data: Buffer) -> None:
         """Queue a copy of `data`. Raises MemoryError."""
     def peek(self) -> bytes:
         """The longest contiguous run at the front, at most one chunk; b"" when empty."""

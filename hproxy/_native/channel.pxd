@@ -21,3 +21,4 @@ cdef class Channel(Owner):
 
     cdef object take(self)
     cdef int wake(self) except -1
+    cdef int fail(self, str code, str reason) except -1

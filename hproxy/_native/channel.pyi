@@ -26,9 +26,9 @@ class Channel(Owner):
         Raises ClientError (code client.gone, client.sequence, client.oversized) or, on the
         backend's side, BackendLost and BackendProtocolError.
         """
-    def write_packet(self, payload: bytes, /) -> None:
+    def write_packet(self, payload: bytes) -> None:
         """Send one packet, split at 16 MiB - 1 with a closing short frame."""
-    def write_packets(self, payloads: list[bytes], /) -> None:
+    def write_packets(self, payloads: list[bytes]) -> None:
         """Send several packets in one go."""
     async def drain(self) -> None:
         """Wait until the peer has taken most of what was written."""

@@ -3,8 +3,11 @@
 
 from typing import final
 
+from typing_extensions import disjoint_base
+
 from hproxy._native.reactor import Pollable, Reactor
 
+@disjoint_base
 class Owner:
     """Who is told what an endpoint hears; implemented by native classes only."""
 

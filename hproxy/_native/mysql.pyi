@@ -17,7 +17,7 @@ class ResponseScanner:
     def __init__(self, deprecate_eof: bool = False) -> None: ...
     def start(self, command: int) -> None:
         """Await the response to the command byte `command` (COM_QUERY is 3)."""
-    def scan(self, data: Buffer, /) -> int:
+    def scan(self, data: Buffer) -> int:
         """Take bytes of the response; return how many belong to it.
 
         Stops at the end of the response, at a LOCAL INFILE request and at a fault.
@@ -52,10 +52,9 @@ class ResponseScanner:
 class CommandFramer:
     """Follows the frames of one packet that a client sends (continuations included)."""
 
-    def __init__(self) -> None: ...
     def start(self, sequence: int = 0) -> None:
         """Await a packet whose first frame carries `sequence`."""
-    def scan(self, data: Buffer, /) -> tuple[int, bool]:
+    def scan(self, data: Buffer) -> tuple[int, bool]:
         """(bytes that belong to the packet, whether it is complete)."""
     @property
     def fault(self) -> str | None: ...

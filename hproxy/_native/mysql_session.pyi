@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command phase of one MySQL client, relayed to one backend."""
 
-from typing import Any, Protocol, final
+from typing import Any, Protocol, final, type_check_only
 
 from hproxy._native.channel import Channel
 from hproxy._native.endpoint import Endpoint, Owner
 from hproxy._native.mysql import ResponseScanner
 
+@type_check_only
 class SlowPoints(Protocol):
     """Where a session calls Python: nothing here runs for an ordinary command."""
 

@@ -3,6 +3,9 @@
 
 from typing import final
 
+from typing_extensions import disjoint_base
+
+@disjoint_base
 class Pollable:
     """Something with a file descriptor in a reactor's epoll set."""
 
