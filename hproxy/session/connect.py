@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any
@@ -26,29 +26,13 @@ from hproxy.errors import (
 )
 from hproxy.net.resolver import connect
 from hproxy.protocols.base import LoginOptions, LoginResult
-from hproxy.protocols.model import (
-    AccountFound,
-    Action,
-    Done,
-    Event,
-    Login,
-    Lookup,
-    PacketArrived,
-    Read,
-    ReadAny,
-    Refuse,
-    Secured,
-    Send,
-    Side,
-    StartTls,
-)
+from hproxy.protocols.model import Event, Login, PacketArrived, Side
+from hproxy.session.converse import Channels, Refusal, converse
 from hproxy.session.registry import Connection
 from hproxy.session.services import Services
 from hproxy.topology import Backend
 
 __all__ = ["Connector", "Opened"]
-
-Channels = Mapping[Side, Any]
 
 
 @dataclass(slots=True)
@@ -58,15 +42,6 @@ class Opened:
     backend: Backend
     channel: Any
     outcome: Any
-
-
-class Refusal(Exception):
-    """A login was refused for good; `packet` is what the client shall read, if already said."""
-
-    def __init__(self, error: HProxyError, packet: bytes | None) -> None:
-        super().__init__(str(error))
-        self.error = error
-        self.packet = packet
 
 
 class Connector:
@@ -353,36 +328,13 @@ class Connector:
         self, machine: Login, channels: Channels, first: Event | None
     ) -> LoginResult:
         """Run `machine` to its end. Raises Refusal, ClientError, BackendError."""
-        actions: Sequence[Action] = machine.start()
-        if first is not None:
-            actions = machine.receive(first)
-        turns = _Turns(channels)
-        try:
-            while True:
-                event: Event | None = None
-                for action in actions:
-                    match action:
-                        case Send(side, payload):
-                            channels[side].write_packet(payload)
-                        case Read(side):
-                            event = PacketArrived(side, await turns.read(side))
-                        case ReadAny():
-                            event = await turns.read_any()
-                        case StartTls(side):
-                            await self._start_tls(side, channels[side])
-                            event = Secured(side)
-                        case Lookup(user):
-                            event = AccountFound(self._services.users.find(user))
-                        case Done(result):
-                            login: LoginResult = result
-                            return login
-                        case Refuse(error, packet):
-                            raise Refusal(error, packet)
-                if event is None:
-                    raise RuntimeError(f"{type(machine).__name__} waits for nothing")
-                actions = machine.receive(event)
-        finally:
-            turns.cancel()
+        return await converse(
+            machine,
+            channels,
+            find=self._services.users.find,
+            secure=self._start_tls,
+            first=first,
+        )
 
     async def _start_tls(self, side: Side, channel: Any) -> None:
         services = self._services
@@ -394,29 +346,3 @@ class Connector:
                 server_side=False,
                 server_hostname=services.settings.backend_server_name,
             )
-
-
-class _Turns:
-    """Reads from one side or from whichever speaks first, losing nothing in between."""
-
-    def __init__(self, channels: Channels) -> None:
-        self._channels = channels
-        self._reads: dict[Side, asyncio.Task[bytes]] = {}
-
-    async def read(self, side: Side) -> bytes:
-        if side in self._reads:
-            return await self._reads.pop(side)
-        packet: bytes = await self._channels[side].read_packet()
-        return packet
-
-    async def read_any(self) -> PacketArrived:
-        for side, channel in self._channels.items():
-            if side not in self._reads:
-                self._reads[side] = asyncio.ensure_future(channel.read_packet())
-        await asyncio.wait(self._reads.values(), return_when=asyncio.FIRST_COMPLETED)
-        side = next(side for side, task in self._reads.items() if task.done())
-        return PacketArrived(side, self._reads.pop(side).result())
-
-    def cancel(self) -> None:
-        for task in self._reads.values():
-            task.cancel()

@@ -27,7 +27,8 @@ from hproxy.errors import (
 )
 from hproxy.protocols.base import LoginResult
 from hproxy.protocols.model import ChangeUser, Kill, Side
-from hproxy.session.connect import Connector, Refusal
+from hproxy.session.connect import Connector
+from hproxy.session.converse import Refusal
 from hproxy.session.registry import Connection
 from hproxy.session.services import Services
 
