@@ -26,7 +26,13 @@ MAX_TRACEBACK = 16_384
 FIRST = ("ts", "level", "logger", "event")
 COLOURS = {"error": 31, "warn": 33, "info": 32, "debug": 36, "trace": 35}
 EVENT_WIDTH = 28
-_JSON_OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
+# Dataclasses are told by their __str__ (an address, a backend), not field by field.
+_JSON_OPTIONS = (
+    orjson.OPT_APPEND_NEWLINE
+    | orjson.OPT_UTC_Z
+    | orjson.OPT_NON_STR_KEYS
+    | orjson.OPT_PASSTHROUGH_DATACLASS
+)
 
 
 def as_json(event: Event) -> bytes:
@@ -54,7 +60,7 @@ def _text(event: Event, *, colour: bool) -> bytes:
     level = str(event.get("level", ""))
     told = _line(str(event.get("event", "")))
     fields = {
-        key: _quoted(_short(key, value))
+        _line(key): _quoted(_short(key, value))
         for key, value in event.items()
         if key not in FIRST and key != "exception"
     }
