@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -34,10 +35,9 @@ def simple_answers(conversation: Conversation) -> list[bytes]:
 
     Without those to COM_STMT_PREPARE, which begin with 0 as well.
     """
-    pairs = zip(conversation.frames[1:], conversation.frames[2:], strict=False)
     return [
         answer.payload
-        for asked, answer in pairs
+        for asked, answer in pairwise(conversation.frames)
         if asked.client and not answer.client and asked.remark != "COM_STMT_PREPARE"
     ]
 
