@@ -204,8 +204,9 @@ class Connector:
                         path=backend.path,
                         keepalive_sec=settings.keepalive_sec,
                     )
+                    # Logins are short on both sides; commands never pass through a channel.
                     channel = services.protocol.channel(
-                        services.reactor, fd, Side.BACKEND.value, settings.max_packet
+                        services.reactor, fd, Side.BACKEND.value, settings.max_login_packet
                     )
                     outcome = await use(backend, channel)
             except (ConnectError, BackendError, TimeoutError, OSError) as error:
