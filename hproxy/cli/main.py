@@ -11,6 +11,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar, get_args
 
@@ -115,11 +116,13 @@ def run(path: Path | None, test: bool, **flags: object) -> None:
 
     config = load_config(path, flags, os.environ)
     config.require_runnable()
-    if test:
-        click.echo("Server Test passed, exiting")
-        return
     from hproxy.process.worker import serve
     from hproxy.telemetry import log
+
+    if test:
+        _try_certificates(config)
+        click.echo("Server Test passed, exiting")
+        return
 
     log.configure(config.logging)
     _warn(config)
@@ -151,15 +154,32 @@ def check(path: Path) -> None:
 
     try:
         config = load_config(path, {}, os.environ)
+        _try_certificates(config)
     except ConfigError as error:
         for finding in error.findings:
-            click.echo(str(finding))
+            click.echo(str(finding if finding.source else replace(finding, source=str(path))))
         sys.exit(EXIT_REFUSED)
     click.echo(f"{path}: ok ({_summary(config)})")
     dormant = config.dormant_keys()
     if dormant:
         keys = ", ".join(dormant)
         click.echo(f"{path}: accepted but without effect in this version: {keys}", err=True)
+
+
+def _try_certificates(config: Config) -> None:
+    """Load what [tls] names as serving would; nothing is made or written."""
+    from hproxy.net.tls import backend_context, client_context
+
+    tls = config.tls
+    if tls.cert is not None and tls.client != "off":
+        client_context(tls.cert, tls.key, tls.ca, tls.min_version)
+    backend_context(
+        tls.backend,
+        ca=tls.backend_ca,
+        cert=tls.backend_cert,
+        key=tls.backend_key,
+        min_version=tls.min_version,
+    )
 
 
 def _summary(config: Config) -> str:
