@@ -78,6 +78,11 @@ class Runtime:
                 hint="is another process listening there?",
             ) from error
         self._check_descriptors()
+        if self.config.auth_mode == "table":
+            for backend in self.services.topology.backends:
+                self.services.tasks.spawn(
+                    self._driver.connector.learn(backend), f"profile of {backend}"
+                )
         self.log.info(
             "serving",
             address=self.listener.address,

@@ -116,7 +116,10 @@ class Connector:
             channels = {Side.CLIENT: client, Side.BACKEND: opened.channel}
             async with asyncio.timeout(self._services.settings.login_timeout):
                 login = await self.converse(
-                    machine, channels, PacketArrived(Side.BACKEND, opened.outcome)
+                    machine,
+                    channels,
+                    first=PacketArrived(Side.BACKEND, opened.outcome),
+                    backend=opened.backend,
                 )
         except BaseException:
             opened.channel.close()
@@ -128,7 +131,7 @@ class Connector:
         profile = await self._profile(connection)
         machine = services.protocol.client_login(self.options(connection, None), profile)
         async with asyncio.timeout(services.settings.login_timeout):
-            login = await self.converse(machine, {Side.CLIENT: client}, None)
+            login = await self.converse(machine, {Side.CLIENT: client})
         account = login.account
         services.users.enter(account)
         connection.account = account
@@ -267,8 +270,10 @@ class Connector:
         services = self._services
         machine = services.protocol.backend_login(self.options(connection, backend), wanted)
         try:
-            return await self.converse(machine, {Side.BACKEND: channel}, None)
+            return await self.converse(machine, {Side.BACKEND: channel}, backend=backend)
         except Refusal as refusal:
+            if refusal.error.full_code == "pool.connect.capabilities":
+                services.tasks.spawn(self.learn(backend), f"profile of {backend}")
             number = refusal.error.facts.get("number")
             if refusal.packet is None and isinstance(refusal.error, ConnectError):
                 raise refusal.error from None
@@ -279,21 +284,30 @@ class Connector:
             raise
 
     async def _profile(self, connection: Connection) -> Any:
-        """What every backend of the hostgroup can do; asks those never heard of."""
+        """What all backends heard of can do; asks one when none was heard of."""
         services = self._services
         known = services.profiles
-        members = [b for b in services.topology.backends if b.weight > 0]
-
-        async def greeting(backend: Backend, channel: Any) -> Any:
-            return self._judge(await channel.read_packet())
-
-        if not any(b in known for b in members):
-            opened = await self.open_backend(connection, greeting)
+        if not known:
+            opened = await self.open_backend(connection, self._greeting)
             known[opened.backend] = opened.outcome
             services.topology.release(opened.backend)
             connection.backend = None
             opened.channel.close()
-        return services.protocol.meet([known[b] for b in members if b in known])
+        return services.protocol.meet(list(known.values()))
+
+    async def learn(self, backend: Backend) -> None:
+        """Ask `backend` for its greeting, so that clients are greeted with what it can do."""
+        services = self._services
+        asking = Connection(0, "", "", services.log.bind(conn=0))
+        try:
+            opened = await self.open_backend(asking, self._greeting, only=backend)
+        except (HProxyError, Refusal):
+            return  # logged; it will be asked by the first client that comes
+        services.profiles[backend] = opened.outcome
+        opened.channel.close()
+
+    async def _greeting(self, _: Backend, channel: Any) -> Any:
+        return self._judge(await channel.read_packet())
 
     def _judge(self, packet: bytes) -> Any:
         """The profile in a greeting. Raises ConnectError for an ERR, which is never about a user,
@@ -326,24 +340,25 @@ class Connector:
         )
 
     async def converse(
-        self, machine: Login, channels: Channels, first: Event | None
+        self,
+        machine: Login,
+        channels: Channels,
+        *,
+        first: Event | None = None,
+        backend: Backend | None = None,
     ) -> LoginResult:
         """Run `machine` to its end. Raises Refusal, ClientError, BackendError."""
-        return await converse(
-            machine,
-            channels,
-            find=self._services.users.find,
-            secure=self._start_tls,
-            first=first,
-        )
-
-    async def _start_tls(self, side: Side, channel: Any) -> None:
         services = self._services
-        if side is Side.CLIENT:
-            await channel.start_tls(services.client_tls, server_side=True)
-        else:
+
+        async def secure(side: Side, channel: Any) -> None:
+            if side is Side.CLIENT:
+                await channel.start_tls(services.client_tls, server_side=True)
+                return
+            name = services.settings.backend_server_name or (backend.host if backend else None)
             await channel.start_tls(
-                services.backend_tls,
-                server_side=False,
-                server_hostname=services.settings.backend_server_name,
+                services.backend_tls, server_side=False, server_hostname=name or None
             )
+
+        return await converse(
+            machine, channels, find=services.users.find, secure=secure, first=first
+        )

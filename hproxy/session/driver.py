@@ -119,7 +119,7 @@ class Driver:
             async with asyncio.timeout(settings.login_timeout):
                 if settings.auth_mode == "relay":
                     machine = protocol.relay_change(options, connection.login, packet)
-                    login = await self.connector.converse(machine, channels, None)
+                    login = await self.connector.converse(machine, channels)
                     connection.login = connection.backend_login = login
                 else:
                     await self._change_in_table(connection, options, channels, packet)
@@ -138,14 +138,14 @@ class Driver:
         assert connection.login is not None
         assert connection.backend_login is not None
         machine = protocol.client_change(options, connection.login, packet)
-        wanted: LoginResult = await self.connector.converse(machine, channels, None)
+        wanted: LoginResult = await self.connector.converse(machine, channels)
         services.users.enter(wanted.account)
         try:
             if not wanted.database and wanted.account.default_schema:
                 wanted = replace(wanted, database=wanted.account.default_schema)
             channels[Side.BACKEND].seq = 0
             change = protocol.backend_change(options, connection.backend_login, wanted)
-            done = await self.connector.converse(change, channels, None)
+            done = await self.connector.converse(change, channels)
         except BaseException:
             services.users.leave(wanted.account)
             raise

@@ -56,6 +56,7 @@ REFUSALS: dict[str, tuple[int, bytes, str]] = {
     "route": (1047, b"08S01", "No route: {reason}"),
     "backend": (2013, b"HY000", "Lost connection to backend during query: {reason}"),
     "backend.lost": (2013, b"HY000", "Lost connection to backend during query: {reason}"),
+    "backend.protocol.tls": (2026, b"HY000", "TLS connection to backend failed: {reason}"),
     "backend.protocol": (2027, b"HY000", "Malformed packet from backend: {reason}"),
     "shutdown": (1053, b"08S01", "Server shutdown in progress"),
     "internal": (1105, b"HY000", "Internal error in hproxy; its log has the details"),
