@@ -90,7 +90,9 @@ class Column:
 
     def build(self) -> bytes:
         """The payload. Spec: MySQL "Protocol::ColumnDefinition41"."""
-        names = ("def", self.schema, self.table, self.table, self.name, self.name)
+        # An expression has no table and no name behind its alias.
+        original = self.name if self.table else ""
+        names = ("def", self.schema, self.table, self.table, self.name, original)
         fixed = (
             u16(self.charset) + u32(self.length) + u8(self.type) + u16(self.flags)
             + u8(self.decimals) + b"\0\0"
