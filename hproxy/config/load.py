@@ -107,14 +107,12 @@ def _overlap(about: tuple[KeyPath, ...], cut: set[KeyPath]) -> bool:
 def _cut(tree: Any, path: KeyPath) -> None:
     """Remove the value at `path`; an element of a list takes the whole list with it, because
     the indexes of the others must go on meaning the same."""
-    for depth, key in enumerate(path):
-        last = depth == len(path) - 1 or isinstance(path[depth + 1], int)
-        if not isinstance(tree, dict) or key not in tree:
-            return
-        if last:
-            del tree[key]
-            return
-        tree = tree[key]
+    end = next((depth for depth, key in enumerate(path) if isinstance(key, int)), len(path))
+    *outer, last = path[:end]
+    for key in outer:
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    if isinstance(tree, dict):
+        tree.pop(last, None)
 
 
 def _overlay(

@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from hproxy.config.document import sections
 from hproxy.config.load import load_config
 from hproxy.config.schema import Config
 from hproxy.errors import ConfigError
@@ -348,6 +351,53 @@ def test_examples_load(path: Path) -> None:
 
 def test_every_example_is_tried() -> None:
     assert {path.stem for path in EXAMPLES.glob("*.toml")} >= {"reference", "relay", "table", "tls"}
+
+
+values = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(),
+        st.text(max_size=8),
+        st.sampled_from(["db:1", "relay", "table", "redis", "mysql", "verify", "1.3", "/x"]),
+    ),
+    lambda below: (
+        st.lists(below, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["hostname", "username", "password", "port", "enabled", "zzz"]),
+            below,
+            max_size=3,
+        )
+    ),
+    max_leaves=6,
+)
+OPTIONS = [".".join(map(str, option.path)) for section in sections() for option in section.options]
+settings = st.dictionaries(
+    st.sampled_from([*OPTIONS, "mysql_users", "mysql_servers", "proxy", "x.y", "tls.cert.z"]),
+    values,
+    max_size=8,
+)
+
+
+@given(settings, settings)
+def test_anything_loads_or_is_refused_with_findings(
+    flags: dict[str, object], more: dict[str, object]
+) -> None:
+    environ = {f"HPROXY_{key.replace('.', '__').upper()}": str(more[key]) for key in more}
+    refusal, config = None, None
+    try:
+        config = load_config(None, {"backend": "db", **flags}, environ)
+    except ConfigError as error:
+        refusal = error
+    if refusal is None:
+        assert config is not None
+        assert config.servers or config.proxy.mode != "mysql"
+        return
+    told = [(finding.source, finding.key, finding.message) for finding in refusal.findings]
+    assert told
+    assert len(set(told)) == len(told)
+    assert all(message for _, _, message in told)
 
 
 def test_the_result_is_plain_and_equal(tmp_path: Path) -> None:
