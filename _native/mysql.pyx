@@ -92,7 +92,8 @@ cdef class ResponseScanner:
     cdef void begin(self, Reply reply) noexcept:
         self.fault_code = FAULT_NONE
         self.sequence = 1
-        self.continued = self.inside = False
+        self.fresh = True
+        self.continued = self.inside = self.bare = False
         self.skip = 0
         self.head_length = 0
         self.rows = 0
@@ -164,6 +165,10 @@ cdef class ResponseScanner:
                 want = 4 + min(size, <uint32_t>HEAD_BYTES)
                 if length - pos >= want:
                     if not self.classify(p, size):
+                        # Nothing of this frame was passed on: an ERR may stand in its place.
+                        if self.fault_code != FAULT_SEQUENCE:
+                            self.inside = False
+                            self.sequence = p[3]
                         return pos
                     pos += 4 + <Py_ssize_t>size
                     if pos > length:
@@ -202,8 +207,12 @@ cdef class ResponseScanner:
         cdef unsigned long long count
         cdef Py_ssize_t used
         if p[3] != self.sequence and self.state != SCAN_STREAM:
-            self.fault_code = FAULT_SEQUENCE
-            return False
+            # Number 0 is an ERR that the server sent before it read the command (shutdown,
+            # wait_timeout); clients know it, and it ends this response.
+            if not self.fresh or p[3] != 0 or length < 3 or p[4] != ERR:
+                self.fault_code = FAULT_SEQUENCE
+                return False
+        self.fresh = False
         self.sequence = p[3] + 1
         self.continued = length == FRAME_MAX
         self.inside = True
@@ -219,7 +228,7 @@ cdef class ResponseScanner:
         p += 4
         first = p[0]
 
-        if first == ERR and self.state != SCAN_COLUMNS:
+        if first == ERR:
             if length < 3:
                 self.fault_code = FAULT_SHORT
                 return False
@@ -306,7 +315,9 @@ cdef class ResponseScanner:
             self.columns = load2(p + 7)
             self.warnings = load2(p + 10)
             if length > 12 and p[12] == 0:      # metadata_follows: RESULTSET_METADATA_NONE
-                self.columns = self.columns_next = 0
+                self.bare = True
+                if self.deprecate_eof:
+                    self.columns = self.columns_next = 0
             self.end_unit()
             return True
 
@@ -331,11 +342,11 @@ cdef class ResponseScanner:
     cdef void end_unit(self) noexcept:
         """Choose what follows in a prepare response."""
         if self.state == SCAN_PREPARE and self.columns:
-            self.after = SCAN_PARAMS
+            self.after = SCAN_PARAMS_END if self.bare else SCAN_PARAMS
         elif self.state <= SCAN_PARAMS_END and self.columns_next:
             self.columns = self.columns_next
             self.columns_next = 0
-            self.after = SCAN_PREPARED_COLUMNS
+            self.after = SCAN_PREPARED_COLUMNS_END if self.bare else SCAN_PREPARED_COLUMNS
         else:
             self.after = SCAN_DONE
 

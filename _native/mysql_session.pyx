@@ -101,7 +101,7 @@ cdef class Session(Owner):
 
     cdef Py_ssize_t client_data(self, const unsigned char* data, Py_ssize_t length) except -1:
         cdef Py_ssize_t pos = 0, sent = 0, slow
-        cdef bint complete
+        cdef bint complete, file_sent = False
         cdef object payload
         while pos < length:
             if self.session_state == SESSION_IDLE:
@@ -152,6 +152,7 @@ cdef class Session(Owner):
                         self.scanner.state = SCAN_FIRST
                         self.scanner.sequence = self.framer.sequence
                         self.session_state = SESSION_RESPONSE
+                        file_sent = True
                     else:
                         self.framer.begin(self.framer.sequence)
             elif self.session_state == SESSION_STREAM:
@@ -168,6 +169,8 @@ cdef class Session(Owner):
                 return length
             if self.backend.queued() > HIGH_WATER:
                 self.client.pause()
+        if file_sent and self.backend.inbox_length:
+            self.backend.redeliver()    # what it said while the file was on its way
         return pos
 
     cdef Py_ssize_t slow_length(self, const unsigned char* p, Py_ssize_t have) noexcept:
@@ -212,8 +215,8 @@ cdef class Session(Owner):
             return length
         if self.session_state == SESSION_IDLE or self.answered:
             return self.unasked(data, length)
-        if self.session_state == SESSION_SLOW:
-            return 0
+        if self.session_state == SESSION_SLOW or self.session_state == SESSION_INFILE:
+            return 0                    # its turn comes: it waits in the inbox
         used = self.scanner.feed(data, length)
         if used:
             self.client.write(data, used)
@@ -224,8 +227,9 @@ cdef class Session(Owner):
             self.backend.pause()
         if self.scanner.state == SCAN_DONE:
             if used < length:
-                self.session_state = SESSION_IDLE
-                return used             # offered again as something unasked for
+                # Kept for later it would be taken for the answer to the next command.
+                self.response_ended()
+                return used + self.unasked(data + used, length - used)
             self.response_done()
         elif self.scanner.state == SCAN_INFILE:
             self.session_state = SESSION_INFILE
@@ -233,14 +237,18 @@ cdef class Session(Owner):
             self.client.redeliver()
         return used
 
-    cdef int response_done(self) except -1:
+    cdef bint response_ended(self) noexcept:
+        """True when the client may send its next command."""
         if self.session_state == SESSION_COMMAND:
             self.answered = True        # refused half-way, the client is still sending
-            return 0
+            return False
         self.session_state = SESSION_IDLE
         if self.idle_timeout:
             self.client.deadline = self.client.reactor.now + self.idle_timeout
-        if self.client.inbox_length:
+        return True
+
+    cdef int response_done(self) except -1:
+        if self.response_ended() and self.client.inbox_length:
             self.client.redeliver()
         return 0
 

@@ -43,6 +43,7 @@ cdef class Session(Owner):
     cdef Py_ssize_t backend_data(self, const unsigned char* data, Py_ssize_t length) except -1
     cdef Py_ssize_t slow_length(self, const unsigned char* p, Py_ssize_t have) noexcept
     cdef int command_sent(self) except -1
+    cdef bint response_ended(self) noexcept
     cdef int response_done(self) except -1
     cdef Py_ssize_t unasked(self, const unsigned char* data, Py_ssize_t length) except -1
     cdef int tell(self, list payloads, int sequence) except -1
