@@ -113,14 +113,21 @@ cdef class Endpoint(Pollable):
         got = recv(self.fd, scratch + held, SCRATCH_BYTES - held, 0)
         if got > 0:
             self.bytes_in += got
-            if held:
-                memcpy(scratch, self.inbox, held)
+            self.unstash(scratch)
             return self.offer(<const unsigned char*>scratch, held + got)
         if got == 0:
             return self.ended(0)
         if errno == EAGAIN or errno == EINTR:
             return 0
         return self.ended(errno)
+
+    cdef void unstash(self, char* scratch) noexcept:
+        """Move the inbox to `scratch`: while it is offered nobody may be offered it again."""
+        if self.inbox_length:
+            memcpy(scratch, self.inbox, self.inbox_length)
+            free(self.inbox)
+            self.inbox = NULL
+            self.inbox_length = 0
 
     cdef int offer(self, const unsigned char* data, Py_ssize_t length) except -1:
         """Show `data` to the owner, and to its successor if it passes the endpoint on."""
@@ -197,8 +204,7 @@ cdef class Endpoint(Pollable):
                 return self.ended(ECONNABORTED)
             if plain == 0:
                 return self.ended(0)
-            if held:
-                memcpy(scratch, self.inbox, held)
+            self.unstash(scratch)
             self.offer(<const unsigned char*>scratch, held + plain)
             # Asking saves the exception that a read of nothing would cost.
             if self.fd < 0 or (self.incoming.pending == 0 and self.tls.pending() == 0):

@@ -51,6 +51,7 @@ cdef class Endpoint(Pollable):
     cdef int keep(self, const unsigned char* data, Py_ssize_t length) except -1
     cdef int receive(self) except -1
     cdef int receive_tls(self) except -1
+    cdef void unstash(self, char* scratch) noexcept
     cdef int offer(self, const unsigned char* data, Py_ssize_t length) except -1
     cdef int ended(self, int error) except -1
     cdef int discard(self) except -1

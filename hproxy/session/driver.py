@@ -83,7 +83,8 @@ class Driver:
             if connection.login.user != target.login.user:
                 raise ClientError("", code="kill_owner", id=kill.target)
             if not kill.query_only:
-                target.session.close("killed")
+                if target.session is not None:
+                    target.session.close("killed")
             elif not await self._kill_query(target):
                 raise ClientError(
                     "it runs on another backend, for which no password is known; "
@@ -254,6 +255,7 @@ class Driver:
         if connection.account is not None:
             services.users.leave(connection.account)
         services.registry.leave(connection)
+        connection.session = None  # the two refer to each other: do not wait for the collector
 
     # -- side connections ----------------------------------------------------------
 
