@@ -132,8 +132,8 @@ def default_data_dir(environ: Mapping[str, str]) -> Path:
     return (home if home.is_absolute() else Path.home()) / ".local" / "state" / "hproxy"
 
 
-def _server_version(text: str) -> str:
-    if not _VERSION.fullmatch(text):
+def _server_version(text: str | None) -> str | None:
+    if text is not None and not _VERSION.fullmatch(text):
         raise Refusal("is not a server version", 'like "8.0.39-hproxy", printable ASCII')
     return text
 
@@ -173,10 +173,14 @@ class ProxyOptions(OptionModel):
         live("Hold on a backend: one backend connection per client session.", mode="mysql"),
     ] = "session"
     server_version: Annotated[
-        str,
+        str | None,
         AfterValidator(_server_version),
-        live("Server version in the greeting; relay mode shows the backend's.", mode="mysql"),
-    ] = "8.0.39-hproxy"
+        live(
+            "Server version in the greeting in table mode. Without it, and in relay mode: the "
+            "backend's.",
+            mode="mysql",
+        ),
+    ] = None
     connect_timeout_ms: Annotated[
         Whole,
         live("One try to reach a backend, TCP and login together.", ge=1, le=MAX_MS),

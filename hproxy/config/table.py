@@ -100,10 +100,10 @@ class MysqlServer(OptionModel):
 
     @classmethod
     def from_address(cls, address: Address) -> MysqlServer:
-        """The row that `proxy.backends` is shorthand for."""
+        """The row that `proxy.backends` is shorthand for, without a limit of its own."""
         if address.path is not None:
-            return cls(hostname=address.path, port=0)
-        return cls(hostname=address.host, port=address.port)
+            return cls(hostname=address.path, port=0, max_connections=MAX_INT32)
+        return cls(hostname=address.host, port=address.port, max_connections=MAX_INT32)
 
 
 def _address_text(hostname: str, port: int) -> str:
@@ -133,7 +133,7 @@ class MysqlUser(OptionModel):
         bool, live("A transaction stays in the hostgroup it began in.", acts=False)
     ] = True
     fast_forward: Annotated[bool, live("Relay without looking at queries.", acts=False)] = False
-    backend: Annotated[bool, live("The row is valid towards backends.")] = True
+    backend: Annotated[bool, live("The row is valid towards backends.", acts=False)] = True
     frontend: Annotated[bool, live("The row is valid for clients.")] = True
     max_connections: Annotated[
         Whole, live("Clients logged in with it at once.", ge=0, le=MAX_INT32)

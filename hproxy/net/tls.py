@@ -39,8 +39,8 @@ def client_context(
     # Tickets would be sent after the handshake and cost every login a write nobody reads.
     context.num_tickets = 0
     try:
-        context.load_cert_chain(cert, key)
-    except (OSError, ssl.SSLError) as error:
+        context.load_cert_chain(cert, key, password=_no_password)
+    except (OSError, ValueError) as error:
         raise ConfigError(
             f"cannot use the certificate: {error}",
             key="tls.cert",
@@ -76,8 +76,8 @@ def backend_context(
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     if cert is not None:
         try:
-            context.load_cert_chain(cert, key)
-        except (OSError, ssl.SSLError) as error:
+            context.load_cert_chain(cert, key, password=_no_password)
+        except (OSError, ValueError) as error:
             raise ConfigError(
                 f"cannot use the certificate: {error}", key="tls.backend_cert", value=str(cert)
             ) from error
@@ -121,6 +121,11 @@ def _load_ca(context: ssl.SSLContext, ca: Path, key: str) -> None:
         context.load_verify_locations(ca)
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(f"cannot use the CA file: {error}", key=key, value=str(ca)) from error
+
+
+def _no_password() -> str:
+    """OpenSSL would ask on the terminal, and wait, for the password of an encrypted key."""
+    raise ValueError("the key is encrypted: give one without a password")
 
 
 def _generate() -> tuple[bytes, bytes]:

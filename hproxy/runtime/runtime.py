@@ -47,7 +47,9 @@ class Runtime:
             reactor=self._loop.reactor,
             settings=build.settings(config),
             topology=Topology(
-                build.backends(config), recovery_sec=config.proxy.shun_recovery_time_sec
+                build.backends(config),
+                recovery_sec=config.proxy.shun_recovery_time_sec,
+                health=build.health(config),
             ),
             users=build.users(config, protocol),
             registry=Registry(),

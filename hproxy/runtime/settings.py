@@ -13,9 +13,9 @@ from hproxy.errors import ConfigError
 from hproxy.net.tls import write_private
 from hproxy.protocols.base import Protocol
 from hproxy.session.services import Settings
-from hproxy.topology import Backend
+from hproxy.topology import Backend, Health, Status
 
-__all__ = ["backends", "rsa_key", "settings", "users"]
+__all__ = ["backends", "health", "rsa_key", "settings", "users"]
 
 
 def settings(config: Config) -> Settings:
@@ -61,6 +61,12 @@ def backends(config: Config) -> tuple[Backend, ...]:
             )
         )
     return tuple(found)
+
+
+def health(config: Config) -> dict[Backend, Health]:
+    """The status each backend starts with."""
+    rows = zip(backends(config), config.servers, strict=True)
+    return {backend: Health(status=Status(row.status)) for backend, row in rows}
 
 
 def users(config: Config, protocol: Protocol) -> UserTable:

@@ -260,7 +260,11 @@ class Connector:
             return Refusal(failure or ConnectError(), packet)  # its own words say it best
         if waited >= self._services.settings.connect_timeout_max:
             return PoolTimeout(hostgroup=group, waited_ms=round(waited * 1000))
-        reason = failure.reason if failure is not None else "no backend is online with room left"
+        reason = (
+            failure.reason
+            if failure is not None
+            else "no backend is online with connections left below its max_connections"
+        )
         return ConnectError(reason, hostgroup=group, tried=tried)
 
     async def log_in(
