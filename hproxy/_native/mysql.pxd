@@ -68,6 +68,8 @@ cdef class ResponseScanner:
     cdef int head_length
     cdef uint64_t columns               # definitions still to come
     cdef uint64_t columns_next          # prepared statement: columns after the parameters
+    cdef bint bare                      # prepared statement: its definitions are left out
+    cdef bint fresh                     # no packet of this response was judged yet
     cdef readonly uint16_t status       # last SERVER_STATUS flags seen
     cdef readonly uint16_t warnings
     cdef readonly uint64_t rows         # rows seen in this response
