@@ -33,6 +33,7 @@ from hproxy.protocols.mysql.scramble import (
     native_inner,
     native_response,
     new_scramble,
+    parsec_response,
     private_pem,
     public_pem,
     sha2_inner,
@@ -48,6 +49,7 @@ __all__ = [
     "FAST_AUTH_OK",
     "FULL_AUTH_NEEDED",
     "NATIVE",
+    "PARSEC",
     "PLUGINS",
     "REQUEST_PUBLIC_KEY",
     "SHA256",
@@ -63,6 +65,7 @@ __all__ = [
     "generate_rsa_key",
     "load_rsa_key",
     "new_scramble",
+    "parsec_response",
     "private_pem",
     "public_pem",
     "strip_nul",
@@ -72,6 +75,7 @@ NATIVE = b"mysql_native_password"
 CACHING_SHA2 = b"caching_sha2_password"
 SHA256 = b"sha256_password"
 ED25519 = b"client_ed25519"
+PARSEC = b"parsec"
 CLEAR = b"mysql_clear_password"
 
 # The one byte in AuthMoreData that answers caching_sha2_password's fast path ...
@@ -298,6 +302,15 @@ def respond_clear(credential: Credential, scramble: bytes, secure: bool) -> byte
     return None if credential.password is None or not secure else credential.password + b"\0"
 
 
+def respond_parsec(credential: Credential, scramble: bytes, secure: bool) -> bytes | None:
+    """Nothing yet: the server then sends the account's salt, `parsec_response` answers that."""
+    return None if credential.password is None else b""
+
+
+def refuse(secret: Secret, response: bytes, scramble: bytes, digest: bytes | None) -> Verdict:
+    return REFUSED
+
+
 def verify_clear(secret: Secret, response: bytes, scramble: bytes, digest: bytes | None) -> Verdict:
     return secret.verify_password(strip_nul(response))
 
@@ -322,8 +335,8 @@ PLUGINS: dict[bytes, Plugin] = {
             ED25519_NONCE_BYTES,
         ),
         Plugin(CLEAR, ANY, respond_clear, verify_clear, reveals=True),
-        # Towards backends only: it has no fast path, and every client that has it has
-        # caching_sha2_password as well.
-        Plugin(SHA256, frozenset(), respond_sha256, verify_clear, reveals=True),
+        # Towards backends only: whoever has these two has one of the above as well.
+        Plugin(SHA256, frozenset(), respond_sha256, refuse, reveals=True),
+        Plugin(PARSEC, frozenset(), respond_parsec, refuse, ED25519_NONCE_BYTES),
     )
 }

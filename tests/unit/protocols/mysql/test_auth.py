@@ -16,6 +16,7 @@ from hproxy.protocols.mysql.auth import (
     CLEAR,
     ED25519,
     NATIVE,
+    PARSEC,
     PLUGINS,
     SHA256,
     SHA256_REQUEST_PUBLIC_KEY,
@@ -163,7 +164,7 @@ def test_forms_a_plugin_cannot_serve_are_refused(plugin: Plugin) -> None:
     answer = plugin.respond(KNOWN, scramble, True)
     assert answer is not None
     for form, secret in SECRETS.items():
-        if form not in plugin.serves and plugin.name != SHA256:
+        if form not in plugin.serves:
             assert plugin.verify(secret, answer, scramble, None).outcome is Outcome.REFUSED
 
 
@@ -175,9 +176,10 @@ def test_what_each_plugin_serves() -> None:
         ED25519: frozenset({Form.CLEAR, Form.EMPTY}),
         CLEAR: every,
         SHA256: frozenset(),
+        PARSEC: frozenset(),
     }
     assert [name for name, plugin in PLUGINS.items() if plugin.reveals] == [CLEAR, SHA256]
-    assert PLUGINS[ED25519].scramble_bytes == 32
+    assert [p.name for p in PLUGINS.values() if p.scramble_bytes == 32] == [ED25519, PARSEC]
 
 
 def test_native_teaches_enough_to_answer_natively() -> None:
@@ -187,7 +189,7 @@ def test_native_teaches_enough_to_answer_natively() -> None:
     learned = SECRETS[Form.NATIVE_HASH].verify_native(answer, scramble).credential
     assert learned == Credential(sha1=sha1(b"password").digest())
     assert check(PLUGINS[NATIVE], SECRETS[Form.CLEAR], learned) is Outcome.ACCEPTED
-    for name in (CACHING_SHA2, ED25519, CLEAR, SHA256):
+    for name in (CACHING_SHA2, ED25519, CLEAR, SHA256, PARSEC):
         assert PLUGINS[name].respond(learned, scramble, True) is None
 
 

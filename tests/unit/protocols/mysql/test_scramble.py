@@ -27,6 +27,8 @@ from hproxy.protocols.mysql.scramble import (
     native_inner,
     native_response,
     new_scramble,
+    parsec_key,
+    parsec_response,
     private_pem,
     public_pem,
     sha2_inner,
@@ -71,6 +73,8 @@ MYSQL_HASHES = [
         "6A694A6C57786D5034584E647736445A32664D4C3933526376474C702F",
     ),
 ]
+# MariaDB 11.8.9's own caching_sha2_password draws printable salts.
+MARIADB_HASH = b"$A$005$?vldH.QRbN)S6rdFp,{|esZvKNu4e/zFFm0wQcmUOg5gGw8PR4Mow5yhu6iX1u8"
 
 # "openssl passwd -5"; for salts of at most 16 bytes MySQL's form is crypt(3)'s.
 CRYPT_HASHES = [
@@ -153,6 +157,10 @@ def test_hashes_of_mysql_9(password: bytes, stored: str) -> None:
     rounds = int(text[3:6], 16) * 1000
     assert sha256_crypt(password, text[7:27], rounds) == text[27:]
     assert sha256_crypt(password + b"!", text[7:27], rounds) != text[27:]
+
+
+def test_a_hash_of_mariadb_11_8() -> None:
+    assert sha256_crypt(b"secret", MARIADB_HASH[7:27], 5000) == MARIADB_HASH[27:]
 
 
 @pytest.mark.parametrize(("password", "salt", "rounds", "expected"), CRYPT_HASHES)
@@ -267,6 +275,42 @@ def test_ed25519_is_checked(password: bytes, nonce: bytes, at: int, flip: int) -
     broken = bytearray(signature)
     broken[at] ^= flip
     assert not ed25519_verify(public, nonce, bytes(broken))
+
+
+# -- parsec -------------------------------------------------------------------
+
+
+def stored_parsec(text: str) -> tuple[bytes, bytes]:
+    """(salt as it is sent, public key) of an authentication string of MariaDB."""
+    kind, salt, key = text.split(":")
+    return (
+        b"P" + bytes([int(kind[1:])]) + base64.b64decode(salt + "=="),
+        base64.b64decode(key + "=="),
+    )
+
+
+# MariaDB 11.8.9, identified via parsec using password('secret'), and of ('').
+PARSEC_SECRET = "P0:MF1dehOBn6P2l09UElJ/Aum+:UxzdY5WXnQ4KAgm7fzcppJcIZHACSKMhvvPyhWhTwkQ"
+PARSEC_EMPTY = "P0:+t7O/sU6XeaMUiRm49OSPE8E:h1pAfM9dcdskJe2VFlbvUSRhMk9tMlB/aemRdbJDj1I"
+
+
+@pytest.mark.parametrize(("password", "stored"), [(b"secret", PARSEC_SECRET), (b"", PARSEC_EMPTY)])
+def test_parsec_keys_of_mariadb(password: bytes, stored: str) -> None:
+    ext_salt, public = stored_parsec(stored)
+    assert parsec_key(password, ext_salt).public_key().public_bytes_raw() == public
+    nonce = new_scramble(32)
+    answer = parsec_response(password, nonce, ext_salt)
+    assert len(answer) == 32 + 64
+    assert ed25519_verify(public, nonce + answer[:32], answer[32:])
+    assert parsec_response(password, nonce, ext_salt) != answer
+    wrong = parsec_response(password + b"!", nonce, ext_salt)
+    assert not ed25519_verify(public, nonce + wrong[:32], wrong[32:])
+
+
+@pytest.mark.parametrize("ext_salt", [b"", b"P", b"P\0", b"Q\0salt", b"P\x07salt", b"P\xffsalt"])
+def test_parsec_salts_that_are_refused(ext_salt: bytes) -> None:
+    with pytest.raises(MalformedPacket, match="parsec salt"):
+        parsec_response(b"secret", b"n" * 32, ext_salt)
 
 
 @given(garbage())
