@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The MySQL load benchmark: `python -m bench.load.mysql --help`."""
