@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterator
 from itertools import product
@@ -13,7 +14,7 @@ from hproxy.protocols.mysql.constants import Capability
 from tests.integration.conftest import direct
 from tests.integration.route import Route
 from tests.integration.scripts import SCRIPTS, TABLES, Script
-from tests.support.recording_client import COMMON, Frame, Login
+from tests.support.recording_client import COMMON, Frame, Login, RecordingClient
 from tests.support.server import Server
 
 Transcript = list[Frame]
@@ -24,7 +25,7 @@ OPTIONAL = (
     Capability.QUERY_ATTRIBUTES,
 )
 COMBINATIONS = [
-    sum(chosen, COMMON)
+    Capability(sum(chosen, COMMON))
     for chosen in product(*((Capability(0), option) for option in OPTIONAL))
 ]
 
@@ -59,21 +60,27 @@ def test_same_frames_as_direct(
     capabilities: Capability,
 ) -> None:
     login = Login(database=stage, capabilities=capabilities)
-    with route.raw(login) as client:
-        greeted = client.greeting.capabilities
-        if capabilities & ~COMMON & ~greeted:
-            capabilities &= COMMON | greeted
-        key = (route.server.name, capabilities, script)
+    key = (route.server.name, capabilities, script)
+    if key not in known:
+        # The first time some things are opened and counted that are not the second time.
+        for _ in range(2):
+            known[key] = held(route.raw_direct(login), script)
+    assert shown(held(route.raw(login), script)) == shown(known[key])
+
+
+def held(client: RecordingClient, script: Script) -> Transcript:
+    """What `client` is told when it follows `script`."""
+    with client:
         client.take()
         script(client)
-        through = client.take()
-    if key not in known:
-        with route.raw_direct(login) as client:
-            client.take()
-            script(client)
-            known[key] = client.take()
-    assert shown(through) == shown(known[key])
+        return client.take()
 
 
 def shown(frames: Transcript) -> list[tuple[int, bytes]]:
-    return [(frame.sequence, frame.payload) for frame in frames]
+    """What is compared; MariaDB's errors name statements by ids that differ each time."""
+    return [
+        (frame.sequence, re.sub(rb"\d+", b"N", frame.payload, count=3))
+        if frame.payload.startswith(b"\xff")
+        else (frame.sequence, frame.payload)
+        for frame in frames
+    ]

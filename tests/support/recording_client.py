@@ -311,8 +311,13 @@ class RecordingClient:
             out.extend(self.packet() for _ in range(columns))
         if not self.deprecates_eof:
             out.append(self.packet())
-            if ServerStatus.CURSOR_EXISTS in EofPacket.parse(out[-1]).status:
+            status = EofPacket.parse(out[-1]).status
+            if ServerStatus.CURSOR_EXISTS in status:
                 return None
+            if ServerStatus.PS_OUT_PARAMS in status:
+                # MySQL says "more results" only here, and not behind the row.
+                self._rows(out)
+                return status
         self._rows(out)
         return self._end_status(out[-1])
 
