@@ -292,7 +292,7 @@ cdef class Endpoint(Pollable):
                 if self.paused:         # their end came first: nothing is left to wait for
                     self.close()
                     return 0
-                return self.send_fin()
+                return self.send_fin() if self.fin else 0
             self.deadline = self.reactor.now + LINGER_SECONDS
         elif self.owner is not None and before and self.queued() <= LOW_WATER:
             return self.owner.on_drained(self)
@@ -371,7 +371,7 @@ cdef class Endpoint(Pollable):
         c_shutdown(self.fd, SHUT_WR)
         return 0
 
-    cpdef finish(self):
+    cpdef finish(self, bint fin=True):
         cdef object sealed
         if self.fd < 0 or self.lingering:
             return
@@ -388,9 +388,10 @@ cdef class Endpoint(Pollable):
             if sealed:
                 self.send_raw(PyBytes_AS_STRING(sealed), PyBytes_GET_SIZE(sealed))
         self.lingering = True
+        self.fin = fin
         self.deadline = self.reactor.now + LINGER_SECONDS
         self.resume()
-        if self.queued() == 0:
+        if fin and self.queued() == 0:
             self.send_fin()
 
     cpdef close(self):

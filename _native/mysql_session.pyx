@@ -142,6 +142,9 @@ cdef class Session(Owner):
                 if self.framer.fault_code:
                     break
                 if complete:
+                    # Numbers go on from the command's last frame: past 16 MiB that is not 1.
+                    if not self.answered:
+                        self.scanner.sequence = self.framer.sequence
                     self.command_sent()
             elif self.session_state == SESSION_INFILE:
                 pos += self.framer.feed(data + pos, length - pos, &complete)
@@ -373,7 +376,7 @@ cdef class Session(Owner):
         self.session_state = SESSION_CLOSED
         self.client.finish()
         if idle:
-            self.backend.finish()
+            self.backend.finish(False)      # it was told COM_QUIT
         else:
             self.backend.close()
         self.driver.closed(self, reason)

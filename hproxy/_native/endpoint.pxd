@@ -37,6 +37,7 @@ cdef class Endpoint(Pollable):
     cdef readonly uint64_t bytes_out
     cdef bint paused                    # EPOLLIN off
     cdef bint lingering                 # closing: flush, send FIN, read to the end
+    cdef bint fin                       # lingering: we close our direction first
     cdef bint broken                    # the peer takes nothing any more
     cdef bint securing                  # TLS handshake in progress
     cdef object tls                     # ssl.SSLObject or None
@@ -60,7 +61,7 @@ cdef class Endpoint(Pollable):
     cdef int rearm(self) except -1
     cdef bint step_handshake(self) except? True
     cdef int send_fin(self) except -1
-    cpdef finish(self)
+    cpdef finish(self, bint fin=*)
     cpdef close(self)
 
     cdef inline Py_ssize_t queued(self) noexcept:

@@ -28,10 +28,14 @@ class Endpoint(Pollable):
         """Whether the TLS handshake has finished."""
     @property
     def tls_version(self) -> str | None:
-        """"TLSv1.3" and the like; None without TLS."""
+        """ "TLSv1.3" and the like; None without TLS."""
     def send_queue(self) -> int:
         """Bytes the peer has not taken yet."""
-    def finish(self) -> None:
-        """Flush, send FIN, read to the peer's end (5 s at most without progress), close."""
+    def finish(self, fin: bool = True) -> None:
+        """Flush, send FIN, read to the peer's end (5 s at most without progress), close.
+
+        Without `fin` the peer, told to by its protocol, closes first: the port that stays
+        in TIME_WAIT is then its, not one of our few towards a backend.
+        """
     def close(self) -> None:
         """Close at once; what is queued is lost."""
