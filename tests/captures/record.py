@@ -85,7 +85,9 @@ class Recorder:
                     return
                 frame = Frame(client, bytes(half[:size]))
                 del half[:size]
-                self.encrypted = client and SslRequest.matches(frame.payload)
+                # Only the first answer: 32 bytes of a later one may look the same.
+                answers_greeting = len(self.frames) == 1
+                self.encrypted = answers_greeting and SslRequest.matches(frame.payload)
                 self.frames.append(frame._replace(remark=self.remark(frame)))
 
     def remark(self, frame: Frame) -> str:

@@ -201,9 +201,7 @@ def prepared(talk: Talk) -> None:
 
     insert = talk.prepare("INSERT INTO p VALUES (?, ?)")
     for part in (b"long ", b"data " * 20):
-        talk.command(
-            u8(Command.STMT_SEND_LONG_DATA) + insert + u16(1) + part, answered=False
-        )
+        talk.command(u8(Command.STMT_SEND_LONG_DATA) + insert + u16(1) + part, answered=False)
     row = b"\0" + NEW_PARAMETERS + LONGLONG + STRING + (1).to_bytes(8, "little")
     talk.execute(insert, row)
     talk.command(u8(Command.STMT_RESET) + insert)

@@ -21,6 +21,7 @@ from hproxy.protocols.mysql.handshake import (
     HandshakeResponse,
     SslRequest,
 )
+from hproxy.protocols.mysql.scramble import ed25519_verify, parsec_key
 from hproxy.protocols.mysql.wire import MalformedPacket
 from tests.captures.reading import Conversation, conversations, load
 from tests.support.garbage import garbage
@@ -59,7 +60,7 @@ def test_captured_logins_are_written_as_they_were(conversation: Conversation) ->
     assert Greeting.parse(greeting).build() == greeting
     first = True
     for client, payload in login_payloads(conversation):
-        if client and SslRequest.matches(payload):
+        if client and first and SslRequest.matches(payload):
             assert SslRequest.parse(payload).build() == payload
         elif client and first:
             assert HandshakeResponse.parse(payload).build() == payload
@@ -123,6 +124,17 @@ def test_captured_switch_to_ed25519() -> None:
     assert switch.plugin == b"client_ed25519"
     assert switch.scramble == switch.data
     assert len(switch.data) == 32
+
+
+def test_captured_parsec() -> None:
+    frames = load("mysql/mariadb-11.8/login_parsec").frames
+    switch = AuthSwitchRequest.parse(frames[2].payload)
+    assert (switch.plugin, len(switch.scramble)) == (b"parsec", 32)
+    assert frames[3].payload == b""
+    ext_salt = AuthMoreData.parse(frames[4].payload).data
+    public = parsec_key(b"parsec", ext_salt).public_key().public_bytes_raw()
+    nonce, signature = frames[5].payload[:32], frames[5].payload[32:]
+    assert ed25519_verify(public, switch.scramble + nonce, signature)
 
 
 def test_captured_public_key() -> None:

@@ -60,7 +60,7 @@ def one(wire_type: int, value: bytes) -> Value:
     return parse_execute(payload, 1, PLAIN).values[0]
 
 
-@pytest.mark.parametrize("server", ["mariadb-10.11", "mysql-9.7"])
+@pytest.mark.parametrize("server", ["mariadb-10.11", "mariadb-11.8", "mysql-9.7"])
 def test_captured_executions(server: str) -> None:
     """mysql-connector-python binds 1, -1.5, "text", b"\\0\\xff"; then NULL, 2**40, "", NULL."""
     conversation = load(f"mysql/{server}/prepared")

@@ -79,7 +79,7 @@ def changes_in(name: str) -> list[SessionChange]:
     return found
 
 
-@pytest.mark.parametrize("server", ["mariadb-10.11", "mysql-9.7"])
+@pytest.mark.parametrize("server", ["mariadb-10.11", "mariadb-11.8", "mysql-9.7"])
 def test_captured_session_state(server: str) -> None:
     changes = changes_in(f"mysql/{server}/session_state")
     assert SessionChange(TrackedKind.SCHEMA, b"", b"test") in changes
