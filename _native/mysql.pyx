@@ -26,6 +26,7 @@ cdef enum:
     ERR = 0xFF
     MORE_RESULTS = 0x0008
     CURSOR_EXISTS = 0x0040
+    PS_OUT_PARAMS = 0x1000
     PROGRESS = 0xFFFF
 
 cdef unsigned char REPLIES[256]
@@ -130,6 +131,8 @@ cdef class ResponseScanner:
         cdef const unsigned char* p
         if self.state == SCAN_RAW:
             return length
+        if self.fault_code:
+            return 0            # a bad head was kept: more of it would not fit in `head`
         while pos < length and self.state != SCAN_DONE and self.state != SCAN_INFILE:
             if self.skip:
                 if length - pos < <Py_ssize_t>self.skip:
@@ -372,12 +375,16 @@ cdef class ResponseScanner:
 
     cdef bint finish_eof(self, const unsigned char* p, uint32_t length) noexcept:
         """EOF, or OK with an EOF header, after rows."""
+        cdef uint16_t carried = 0
         if length >= 7 and self.deprecate_eof:
             if not self.finish_ok(p, length):
                 return False
         elif length >= 5:
             self.warnings = load2(p + 1)
-            self.status = load2(p + 3)
+            # Of OUT parameters MySQL says only in the EOF before the row that more follows.
+            if self.state == SCAN_ROWS and self.status & PS_OUT_PARAMS:
+                carried = self.status & MORE_RESULTS
+            self.status = load2(p + 3) | carried
             self.after = SCAN_FIRST if self.status & MORE_RESULTS else SCAN_DONE
         else:
             self.after = SCAN_DONE      # pre-4.1 EOF: one byte
