@@ -13,7 +13,7 @@ import pytest
 
 from hproxy.protocols.mysql.constants import ServerStatus
 from hproxy.protocols.mysql.replies import ErrPacket
-from hproxy.protocols.mysql.results import eof, ok
+from hproxy.protocols.mysql.results import ok
 from tests.support.fake_backend import Connection, FakeBackend, answering, frame, result
 from tests.support.rude_client import CLOSED, Answer
 from tests.support.scene import Scene
