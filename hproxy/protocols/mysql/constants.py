@@ -7,7 +7,9 @@ MySQL and MariaDB agree on everything below bit 29 of the capabilities and on co
 
 from __future__ import annotations
 
-from enum import IntEnum, IntFlag
+from enum import IntEnum
+
+from hproxy.protocols.mysql.flags import PeerFlag
 
 __all__ = [
     "SQLSTATE",
@@ -23,7 +25,7 @@ __all__ = [
 ]
 
 
-class Capability(IntFlag):
+class Capability(PeerFlag):
     """CLIENT_*: what a server offers in its greeting and a client picks in its answer."""
 
     # MariaDB calls this bit CLIENT_MYSQL and clears it to say "I am MariaDB, look at the
@@ -63,7 +65,7 @@ class Capability(IntFlag):
     REMEMBER_OPTIONS = 1 << 31
 
 
-class MariadbCapability(IntFlag):
+class MariadbCapability(PeerFlag):
     """MARIADB_CLIENT_*: the four extra bytes, here counted from 0 (32 in MariaDB's sources)."""
 
     PROGRESS = 1 << 0
@@ -74,7 +76,7 @@ class MariadbCapability(IntFlag):
     BULK_UNIT_RESULTS = 1 << 5
 
 
-class ServerStatus(IntFlag):
+class ServerStatus(PeerFlag):
     """SERVER_*: the flags at the end of OK and EOF packets."""
 
     IN_TRANS = 1 << 0
@@ -178,7 +180,7 @@ class FieldType(IntEnum):
     GEOMETRY = 255
 
 
-class ColumnFlag(IntFlag):
+class ColumnFlag(PeerFlag):
     """Of a column definition."""
 
     NOT_NULL = 1 << 0
