@@ -239,6 +239,7 @@ class ClientLogin(Machine):
         )
         return self.to(ClientState.ENDED, Refuse(error))
 
+    MAY_BE_EMPTY = frozenset({ClientState.SWITCHED, ClientState.FULL})
     AWAITS: ClassVar[Mapping[ClientState, Row]] = {
         ClientState.RESPONSE: (PacketArrived, CLIENT, on_response),
         ClientState.SECURING: (Secured, CLIENT, on_secured),

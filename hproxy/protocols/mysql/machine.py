@@ -28,6 +28,8 @@ class Machine:
 
     AWAITS: ClassVar[Mapping[Any, Row]] = {}
     NEXT: ClassVar[Mapping[Any, frozenset[Any]]] = {}
+    MAY_BE_EMPTY: ClassVar[frozenset[Any]] = frozenset()
+    """States in which a client may send an empty packet: how no password answers a switch."""
 
     def __init__(self, first: IntEnum) -> None:
         self.state = first
@@ -45,12 +47,15 @@ class Machine:
         came_from = getattr(event, "side", None)
         if not isinstance(event, kind) or (side is not None and came_from is not side):
             raise RuntimeError(f"{type(self).__name__}: {event!r} in {self.state!r}")
-        if isinstance(event, PacketArrived) and not event.payload:
+        if isinstance(event, PacketArrived) and not event.payload and not self._may_be_empty(event):
             raise broken(event.side, "an empty packet", 0)
         try:
             return method(self, event)
         except MalformedPacket as error:
             raise broken(came_from, str(error), error.offset) from error
+
+    def _may_be_empty(self, event: PacketArrived) -> bool:
+        return event.side is Side.CLIENT and self.state in self.MAY_BE_EMPTY
 
 
 def broken(side: Side | None, reason: str, offset: int | None) -> HProxyError:

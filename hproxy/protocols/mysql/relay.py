@@ -240,6 +240,7 @@ class RelayLogin(Machine):
             return self.to(RelayState.TALK, Send(BACKEND, event.payload), ReadAny())
         return self.on_verdict(event)
 
+    MAY_BE_EMPTY = frozenset({RelayState.ANSWER, RelayState.TALK})
     AWAITS: ClassVar[Mapping[RelayState, Row]] = {
         RelayState.GREETING: (PacketArrived, BACKEND, on_greeting),
         RelayState.RESPONSE: (PacketArrived, CLIENT, on_response),
