@@ -22,7 +22,7 @@ TABLES = (
     """CREATE TABLE kinds (
         id INT PRIMARY KEY AUTO_INCREMENT, tiny TINYINT UNSIGNED, small SMALLINT, medium MEDIUMINT,
         big BIGINT, price DECIMAL(20,5), f FLOAT, d DOUBLE, bits BIT(20), day DATE, at DATETIME(6),
-        stamp TIMESTAMP NULL, took TIME(3), y YEAR, c CHAR(10), v VARCHAR(300) CHARACTER SET utf8mb4,
+        stamp TIMESTAMP NULL, took TIME(3), y YEAR, c CHAR(10), v VARCHAR(300),
         b VARBINARY(300), t TEXT, l LONGBLOB, e ENUM('a','b'), s SET('x','y','z'), j JSON)""",
     """INSERT INTO kinds VALUES (1,255,-32768,8388607,-9223372036854775808,'12345.67891',1.5,-2.25,
         b'10101','2024-02-29','2024-02-29 23:59:59.123456','2024-01-01 00:00:01','-838:59:59',1999,
@@ -167,14 +167,15 @@ def several_results(client: RecordingClient) -> None:
 
 
 def prepared(client: RecordingClient) -> None:
-    for sql in ("DO 1", "SET @a = ?", "SELECT 1", "SELECT ?, ?, ?", "INSERT INTO loaded VALUES (?, ?)"):
+    inserting = "INSERT INTO loaded VALUES (?, ?)"
+    for sql in ("DO 1", "SET @a = ?", "SELECT 1", "SELECT ?, ?, ?", inserting):
         prepare(client, sql)
     statement = prepare(client, "SELECT ?, ?, ?")
     execute(client, statement, 1, b"two", None)
     execute(client, statement, b"\xff\x00", None, b"x" * 70_000)
     execute(client, statement, 1, 2)
     client.query("DELETE FROM loaded")
-    insert = prepare(client, "INSERT INTO loaded VALUES (?, ?)")
+    insert = prepare(client, inserting)
     for i in range(20):
         execute(client, insert, i, b"v%d" % i)
     client.query("SELECT * FROM loaded ORDER BY a + 0")
