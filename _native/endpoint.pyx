@@ -81,6 +81,7 @@ cdef class Endpoint(Pollable):
             reactor.add(self, EPOLLIN)
         except BaseException:
             self.fd = -1
+            c_close(fd)         # ours from the call on: the caller has nothing to clean up
             raise
 
     def __dealloc__(self):

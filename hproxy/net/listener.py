@@ -23,6 +23,7 @@ __all__ = ["Listener"]
 BACKLOG = 4096
 BATCH = 64  # accepts per wake-up: a burst of connects must not starve running sessions
 PAUSE_SEC = 0.2
+QUIET_SEC = 10.0  # pauses closer together than this are one trouble, told once
 _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 Accepted = Callable[[int, str], None]
@@ -45,6 +46,7 @@ class Listener:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._resume: asyncio.TimerHandle | None = None
         self._path: str | None = None
+        self._quiet_until = 0.0
 
     @property
     def address(self) -> str:
@@ -126,8 +128,10 @@ class Listener:
         assert self._sock is not None
         self._loop.remove_reader(self._sock)
         self._resume = self._loop.call_later(PAUSE_SEC, self._go_on)
-        if self._paused is not None:
+        now = self._loop.time()
+        if self._paused is not None and now >= self._quiet_until:
             self._paused(error)
+        self._quiet_until = now + QUIET_SEC
 
     def _go_on(self) -> None:
         self._resume = None

@@ -235,15 +235,18 @@ class Connector:
         self, connection: Connection, backend: Backend, error: BaseException
     ) -> HProxyError:
         services = self._services
+        ours = False
         if isinstance(error, HProxyError):
             failure = error
         elif isinstance(error, TimeoutError):
             seconds = services.settings.connect_timeout
             failure = ConnectError(f"no answer within {seconds:g} s", code="timeout")
         else:
-            failure = ConnectError(str(error))
+            # No descriptor or memory for a socket: no reason to shun anybody.
+            failure, ours = ConnectError(str(error), code="local"), True
         services.registry.totals.backend_connect_errors += 1
-        services.topology.failed(backend, str(failure), monotonic())
+        if not ours:
+            services.topology.failed(backend, str(failure), monotonic())
         connection.log.warning(
             "backend not reachable",
             backend=str(backend),
