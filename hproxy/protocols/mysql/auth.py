@@ -23,6 +23,7 @@ from typing import NamedTuple, Self
 from hproxy.protocols.mysql.scramble import (
     ED25519_NONCE_BYTES,
     SCRAMBLE_BYTES,
+    certificate_proof,
     decrypt_password,
     ed25519_public_key,
     ed25519_sign,
@@ -245,6 +246,20 @@ class Secret:
         else:
             given, stored = password, self.value
         return accepted(Credential(password)) if compare_digest(given, stored) else REFUSED
+
+    def certificate_proof(self, plugin: bytes, scramble: bytes, fingerprint: bytes) -> bytes | None:
+        """The text of the OK that vouches for our certificate, where `plugin` allows it.
+
+        `scramble` is that of the greeting, `fingerprint` the certificate's SHA-256.
+        """
+        stored = None
+        if plugin == NATIVE and self.form is Form.NATIVE_HASH:
+            stored = self.value
+        elif plugin == NATIVE and self.form is Form.CLEAR:
+            stored = sha1(sha1(self.value).digest()).digest()
+        elif plugin == ED25519 and self.form is Form.CLEAR:
+            stored = ed25519_public_key(self.value)
+        return None if stored is None else certificate_proof(stored, scramble, fingerprint)
 
     def sha2_parts(self) -> tuple[int, bytes, bytes]:
         """Thousands of rounds, salt and digest of a SHA2_HASH."""

@@ -28,8 +28,13 @@ from hproxy.protocols.mysql.auth import (
     new_scramble,
     strip_nul,
 )
-from hproxy.protocols.mysql.handshake import AuthSwitchRequest, Greeting, HandshakeResponse
-from tests.captures.reading import conversations
+from hproxy.protocols.mysql.handshake import (
+    AuthSwitchRequest,
+    Greeting,
+    HandshakeResponse,
+    OkPacket,
+)
+from tests.captures.reading import conversations, load
 from tests.support.garbage import garbage
 
 NATIVE_OF_PASSWORD = "*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19"
@@ -300,6 +305,46 @@ def test_captured_answers_are_checked(
         return  # not ours to check; test_handshake checks this signature
     verdict = PLUGINS[plugin].verify(secret, answer, scramble, None)
     assert verdict.accepted != name.endswith("login_refused")
+
+
+# SHA-256 of the certificate the recorded MariaDB 11.8.9 had made for itself.
+FINGERPRINT = bytes.fromhex("4041d675aba96b859a422462fdf86fc13381de206822a39034963c603ea8c7a8")
+
+
+@pytest.mark.parametrize(
+    ("name", "plugin", "texts"),
+    [
+        ("login_native", NATIVE, ["hproxy", "*F4DDD7E9120A68885CC011E5ED259A443D282BF3"]),
+        ("login_ed25519", ED25519, ["ed"]),
+    ],
+)
+def test_captured_proofs_of_a_certificate(name: str, plugin: bytes, texts: list[str]) -> None:
+    frames = load(f"mysql/mariadb-11.8/{name}").frames
+    greeting = Greeting.parse(frames[0].payload)
+    capabilities = HandshakeResponse.parse(frames[1].payload).capabilities
+    said = next(f.payload for f in frames if f.remark == "OK" and not f.client)
+    proof = OkPacket.parse(said, capabilities).info
+    for text in texts:
+        secret = Secret.parse(text)
+        assert secret.certificate_proof(plugin, greeting.scramble, FINGERPRINT) == proof
+        assert secret.certificate_proof(plugin, greeting.scramble, bytes(32)) != proof
+
+
+def test_who_cannot_vouch_for_a_certificate() -> None:
+    scramble = new_scramble()
+    able = {
+        (plugin, form)
+        for plugin in PLUGINS
+        for form, secret in SECRETS.items()
+        if secret.certificate_proof(plugin, scramble, FINGERPRINT) is not None
+    }
+    assert able == {(NATIVE, Form.CLEAR), (NATIVE, Form.NATIVE_HASH), (ED25519, Form.CLEAR)}
+
+
+def test_only_a_hash_has_the_parts_of_one() -> None:
+    with pytest.raises(ValueError, match="not a caching_sha2"):
+        SECRETS[Form.CLEAR].sha2_parts()
+    assert SECRETS[Form.SHA2_HASH].sha2_parts()[0] == 5
 
 
 def test_captures_cover_the_plugins_of_both_servers() -> None:

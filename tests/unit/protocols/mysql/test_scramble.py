@@ -222,6 +222,16 @@ def test_keys_of_another_kind_are_refused() -> None:
         load_rsa_key(private)
 
 
+def test_a_key_under_a_passphrase_is_refused() -> None:
+    pem = KEY.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"passphrase"),
+    )
+    with pytest.raises(ValueError, match="not a usable private key"):
+        load_rsa_key(pem)
+
+
 def test_a_server_s_short_key_is_used_as_far_as_it_goes() -> None:
     # Too weak for us to make, but a server's choice is not ours; OAEP leaves it 86 bytes.
     small = rsa.generate_private_key(public_exponent=65537, key_size=1024)
