@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import pymysql
 import pytest
 
 from tests.integration.database import Side
@@ -18,7 +17,7 @@ from tests.support.rude_client import CLOSED, Answer, RudeClient
 from tests.support.scene import Scene
 from tests.support.server import Server
 
-MONITOR = {"monitor_username": "hproxy", "monitor_password": "hproxy"}
+MONITOR: Mapping[str, Any] = {"monitor_username": "hproxy", "monitor_password": "hproxy"}
 USERS = [{"username": "hproxy", "password": "hproxy"}]
 LEAVES: Mapping[str, Callable[[RudeClient], None]] = {
     "close": RudeClient.close,
@@ -54,14 +53,12 @@ def test_query_is_killed(
 
 
 def test_query_is_killed_on_mysql(tmp_path: Path, mysql9: Server) -> None:
-    with Side(mysql9) as side, Scene(tmp_path, mysql9.address, users=USERS, witness=False) as scene:
+    with Side(mysql9) as side, Scene(tmp_path, mysql9.address, users=USERS) as scene:
         mark = secrets.token_hex(8)
-        client = pymysql.connect(
-            host=scene.proxy.host, port=scene.proxy.port, user="hproxy", password="hproxy"
-        )
-        client._execute_command(3, f"SELECT SLEEP(30) /* {mark} */")
+        client = scene.client().log_in()
+        client.send_query(f"SELECT SLEEP(30) /* {mark} */")
         eventually(lambda: side.runs(mark), "the query runs")
-        client._force_close()
+        client.reset()
         eventually(lambda: not side.runs(mark), "the query is gone")
         assert scene.proxy.wait_for_log("orphaned query killed", since=scene.since)
 

@@ -43,6 +43,7 @@ class Scene:
         witness: bool = True,
         server: Mapping[str, Any] | None = None,
         users: Sequence[Mapping[str, Any]] = (),
+        backend_limit: int = 1000,
         **options: object,
     ) -> None:
         """`options` are keys of [proxy]. The first backend is preferred over the others."""
@@ -52,7 +53,12 @@ class Scene:
             "tls": {"client": "off"},
             "logging": {"level": "debug"},
             "mysql_servers": [
-                {"hostname": host, "port": int(port), "weight": 1 if i else FAVOURED}
+                {
+                    "hostname": host,
+                    "port": int(port),
+                    "weight": 1 if i else FAVOURED,
+                    "max_connections": backend_limit,
+                }
                 for i, (host, _, port) in enumerate(b.rpartition(":") for b in backends)
             ],
             "mysql_users": list(users),
