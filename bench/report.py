@@ -106,6 +106,7 @@ _TRAFFIC = (
     Column("CPU/haproxy", _against(HAPROXY, lambda one: one.cpu_us)),
     Column("RSS MiB", lambda one, _: _mib(one.peak_rss_kib)),
     Column("syscalls", lambda one, _: _number(one.syscalls, 1)),
+    Column("calm", lambda one, _: f"{one.calm}/{one.rounds}"),
     Column("spread", lambda one, _: f"{one.spread:.0%}"),
     Column("others", lambda one, _: f"{one.other_cores:.2f}"),
     _ERRORS,

@@ -11,6 +11,8 @@ DIRECT = "direct"
 HAPROXY = "haproxy"
 HPROXY = "hproxy"
 
+DISTURBED_CORES = 0.20  # CPUs taken by strangers from which on a sample counts as disturbed
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -32,6 +34,11 @@ class Sample:
     pss_bytes_per_client: float | None = None
     errors: int = 0
     other_cores: float = 0.0  # CPUs used by processes that have no part in the benchmark
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether strangers took so much that the figures say little."""
+        return self.other_cores > DISTURBED_CORES
 
 
 @dataclass(slots=True)

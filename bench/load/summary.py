@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Turns the samples of several rounds into one line per workload and target.
 
-Medians over the rounds, except for the user share of CPU time: it comes from sampled ticks, so the
-ticks of all rounds are added up first.
+Medians over the calm rounds, or over all where none was calm. The user share of CPU time comes from
+sampled ticks, so those of all these rounds are added up first.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,6 +20,7 @@ class Summary:
     target: str
     unit: str
     rounds: int
+    calm: int  # rounds that strangers left alone
     operations: float
     rate: float  # operations per second
     best_rate: float
@@ -58,8 +59,10 @@ def ratio(value: float | None, other: float | None) -> float | None:
     return value / other if value is not None and other else None
 
 
-def _summary(samples: Sequence[Sample], syscalls: float | None) -> Summary:
-    first = samples[0]
+def _summary(rounds: Sequence[Sample], syscalls: float | None) -> Summary:
+    first = rounds[0]
+    calm = [sample for sample in rounds if not sample.disturbed]
+    samples = calm or rounds
     rates = [sample.operations / sample.seconds for sample in samples]
     rate = median(rates)
     cpu_us = _median(samples, lambda s: ratio(s.cpu_us, s.operations))
@@ -70,7 +73,8 @@ def _summary(samples: Sequence[Sample], syscalls: float | None) -> Summary:
         workload=first.workload,
         target=first.target,
         unit=first.unit,
-        rounds=len(samples),
+        rounds=len(rounds),
+        calm=len(calm),
         operations=median(sample.operations for sample in samples),
         rate=rate,
         best_rate=max(rates),
@@ -86,7 +90,7 @@ def _summary(samples: Sequence[Sample], syscalls: float | None) -> Summary:
         pss_bytes_per_client=_median(samples, lambda s: s.pss_bytes_per_client),
         syscalls=syscalls,
         other_cores=median(sample.other_cores for sample in samples),
-        errors=sum(sample.errors for sample in samples),
+        errors=sum(sample.errors for sample in rounds),
     )
 
 

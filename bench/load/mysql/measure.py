@@ -16,7 +16,6 @@ from bench.load.pinning import Pinning
 from bench.load.quiet import Bystanders, QuietWait
 from bench.load.sample import Run, Sample
 
-DISTURBED_CORES = 0.20  # CPUs taken by strangers from which on a sample is repeated
 WARMUP_S = 1.0
 SYSCALLS_S = 2.0
 
@@ -71,7 +70,7 @@ class Measurement:
 
     def _sample(self, workload: Workload, target: Target, number: int, seconds: float) -> None:
         sample = self._once(workload, target, number, seconds)
-        if sample is not None and not workload.once and sample.other_cores > DISTURBED_CORES:
+        if sample is not None and not workload.once and sample.disturbed:
             self.say(f"  disturbed by others ({sample.other_cores:.2f} CPUs)")
             # Where it does not become quiet another try would be no better.
             again = self.quiet.wait() and self._once(workload, target, number, seconds)
