@@ -183,6 +183,9 @@ class BackendLogin(Machine):
         password = self.credential.password
         if password is None:
             return self._refuse(self._unable())
+        if self.plugin == auth.PARSEC:
+            signed = auth.parsec_response(password, self.scramble, data)
+            return self.to(BackendState.VERDICT, Send(BACKEND, signed), Read(BACKEND))
         if self.plugin == auth.SHA256 and not self.secure:
             sealed = auth.encrypt_password(password, self.scramble, data)
             return self.to(BackendState.VERDICT, Send(BACKEND, sealed), Read(BACKEND))

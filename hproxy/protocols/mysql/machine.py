@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 from typing import Any, ClassVar
 
-from hproxy.errors import BackendProtocolError, ClientError, HProxyError
-from hproxy.protocols.model import Action, Event, PacketArrived, Side
+from hproxy.errors import AuthError, BackendProtocolError, ClientError, HProxyError
+from hproxy.protocols.model import Action, Event, PacketArrived, Refuse, Side
 from hproxy.protocols.mysql.wire import MalformedPacket
 
 __all__ = ["Machine", "Row"]
@@ -42,7 +42,10 @@ class Machine:
         return actions
 
     def receive(self, event: Event) -> Sequence[Action]:
-        """Dispatch by the table. Raises ClientError or BackendProtocolError."""
+        """Dispatch by the table. Raises ClientError or BackendProtocolError.
+
+        An AuthError of a method is a refusal.
+        """
         kind, side, method = self.AWAITS[self.state]
         came_from = getattr(event, "side", None)
         if not isinstance(event, kind) or (side is not None and came_from is not side):
@@ -53,6 +56,8 @@ class Machine:
             return method(self, event)
         except MalformedPacket as error:
             raise broken(came_from, str(error), error.offset) from error
+        except AuthError as error:
+            return self.to(type(self.state)["ENDED"], Refuse(error))
 
     def _may_be_empty(self, event: PacketArrived) -> bool:
         return event.side is Side.CLIENT and self.state in self.MAY_BE_EMPTY

@@ -56,8 +56,10 @@ CLIENT, BACKEND = Side.CLIENT, Side.BACKEND
 OK, MORE, FACTOR, SWITCH, ERR = 0x00, 0x01, 0x02, 0xFE, 0xFF
 
 SHA2 = auth.CACHING_SHA2
+# Plugins of one question and one answer.
+TERSE = frozenset({SHA2, auth.SHA256, auth.NATIVE, auth.ED25519, auth.CLEAR, b""})
 # Plugins that take turns strictly; with any other, both sides are read.
-TURNS = frozenset({SHA2, auth.SHA256, auth.NATIVE, auth.ED25519, auth.CLEAR, b"parsec", b""})
+TURNS = TERSE | {auth.PARSEC}
 
 
 class RelayState(IntEnum):
@@ -130,6 +132,9 @@ class RelayLogin(Machine):
         if self.options.attributes and Capability.CONNECT_ATTRS in self.greeting.capabilities:
             agreed |= Capability.CONNECT_ATTRS
         self.plugin = response.plugin or self.plugin
+        lenenc = Capability.PLUGIN_AUTH_LENENC_CLIENT_DATA in agreed
+        if len(response.auth_response) > 255 and not lenenc:
+            raise ClientError("an answer longer than was offered", code="malformed")
         self.response = replace(
             response,
             capabilities=agreed,
@@ -145,6 +150,10 @@ class RelayLogin(Machine):
             backend_id=self.greeting.thread_id,
         )
         wants, has = self.options.backend_tls, Capability.SSL in self.greeting.capabilities
+        backend_secure = self.backend_secure or (wants != "off" and has)
+        if self.plugin == auth.SHA256 and self.client_secure != backend_secure:
+            # What it says first depends on TLS: have the backend switch, and bridge the answer.
+            self.response = replace(self.response, plugin=auth.NATIVE, auth_response=b"")
         if wants != "off" and has:
             request = self.response.ssl_request.build()
             return self.to(RelayState.SECURING_BACKEND, Send(BACKEND, request), StartTls(BACKEND))
@@ -167,6 +176,12 @@ class RelayLogin(Machine):
 
     # -- the plugins' exchange ---------------------------------------------------
 
+    @property
+    def factors(self) -> bool:
+        """Whether more than one plugin was agreed on."""
+        agreed, _ = split(self.facts.capabilities)
+        return Capability.MULTI_FACTOR_AUTHENTICATION in agreed
+
     def on_verdict(self, event: PacketArrived) -> Sequence[Action]:
         """The backend says yes, no, or wants something more."""
         payload, kind = event.payload, event.payload[0]
@@ -178,14 +193,16 @@ class RelayLogin(Machine):
             reason = refusal.message.decode("utf-8", "replace")
             error = AuthError(reason, code="backend", number=refusal.number)
             return self.to(RelayState.ENDED, Refuse(error, payload))
-        if kind == SWITCH:
-            switch = AuthSwitchRequest.parse(payload)
+        if kind == SWITCH or (kind == FACTOR and self.factors):
+            # A next factor is asked for in the form of a switch.
+            switch = AuthSwitchRequest.parse(bytes((SWITCH,)) + payload[1:])
             self.plugin, self.scramble = switch.plugin, switch.scramble
             self.ask_key = auth.SHA256_REQUEST_PUBLIC_KEY if self.plugin == auth.SHA256 else b""
             return self._pass_to_client(payload)
         if kind == MORE and self.plugin == SHA2:
             return self._on_sha2(payload)
-        if kind in (MORE, FACTOR):
+        if kind == MORE or self.plugin not in TERSE:
+            # MariaDB marks what a plugin says with MORE only where it could be mistaken.
             return self._pass_to_client(payload)
         raise BackendProtocolError(f"login answered with a packet of kind {kind:#04x}")
 
@@ -270,9 +287,7 @@ class RelayLogin(Machine):
         RelayState.ANSWER: frozenset(
             {RelayState.VERDICT, RelayState.PUBLIC_KEY, RelayState.ENCRYPTED, RelayState.ENDED}
         ),
-        RelayState.TALK: frozenset(
-            {RelayState.TALK, RelayState.VERDICT, RelayState.ANSWER, RelayState.ENDED}
-        ),
+        RelayState.TALK: frozenset({RelayState.TALK, RelayState.ANSWER, RelayState.ENDED}),
         RelayState.PUBLIC_KEY: frozenset({RelayState.VERDICT, RelayState.ENDED}),
         RelayState.ENCRYPTED: frozenset({RelayState.VERDICT, RelayState.ENDED}),
     }
