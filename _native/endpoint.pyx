@@ -363,10 +363,9 @@ cdef class Endpoint(Pollable):
 
     cdef int on_failure(self, object error) except -1:
         if self.owner is not None:
-            self.owner.on_broken(self, error)
-        else:
-            self.close()
-        return 0
+            return self.owner.on_broken(self, error)
+        self.close()
+        raise error             # nobody is left to be told: it must not be lost all the same
 
     cdef int send_fin(self) except -1:
         c_shutdown(self.fd, SHUT_WR)

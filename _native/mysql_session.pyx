@@ -39,8 +39,9 @@ cdef enum:
     COM_QUERY = 0x03
     COM_PROCESS_KILL = 0x0C
     COM_CHANGE_USER = 0x11
-    LOGIN_PACKET = 65536        # longest COM_CHANGE_USER, in bytes
+    LOGIN_PACKET = 65000        # longest COM_CHANGE_USER, in bytes: whole, it must fit an inbox
 
+cdef const char* KILL = b"kill"
 cdef bytes QUIT = b"\x01\x00\x00\x00\x01"
 cdef tuple STATES = ("idle", "command", "response", "infile", "stream", "slow", "closed")
 
@@ -59,21 +60,27 @@ cdef bint mentions_kill(const unsigned char* p, Py_ssize_t length) noexcept:
     return False
 
 
-cdef bint may_kill(const unsigned char* p, Py_ssize_t length, bint attributes) noexcept:
-    """Whether a COM_QUERY payload (after its command byte) might be a KILL statement."""
+cdef bint may_kill(
+    const unsigned char* p, Py_ssize_t length, bint whole, bint attributes
+) noexcept:
+    """Whether a COM_QUERY payload (after its command byte) is, or may yet become, a KILL."""
+    cdef Py_ssize_t i
     if attributes and length:
-        if p[0] != 0:
-            return mentions_kill(p, length)     # attributes come first: let the slow lane look
+        if p[0] != 0:           # attributes come first: let the slow lane look
+            return not whole or mentions_kill(p, length)
         p += 2
         length -= 2
     while length > 0 and (p[0] == c" " or 9 <= p[0] <= 13 or p[0] == c"("):
         p += 1
         length -= 1
     if length <= 0:
-        return False
+        return not whole
     if p[0] == c"/" or p[0] == c"-" or p[0] == c"#":
-        return mentions_kill(p, length)
-    return (p[0] | 32) == c"k" and mentions_kill(p, length if length < 4 else 4)
+        return not whole or mentions_kill(p, length)
+    for i in range(min(length, <Py_ssize_t>4)):
+        if (p[i] | 32) != KILL[i]:
+            return False
+    return length >= 4 or not whole
 
 
 @cython.final
@@ -112,6 +119,9 @@ cdef class Session(Owner):
                         self, f"command has sequence id {data[pos + 3]}, expected 0")
                     return length
                 slow = self.slow_length(data + pos, length - pos)
+                if slow < 0:
+                    self.driver.client_fault(self, "COM_CHANGE_USER is too long")
+                    return length
                 if slow:
                     if length - pos < slow:
                         break           # the slow lane reads whole packets
@@ -143,7 +153,7 @@ cdef class Session(Owner):
                     break
                 if complete:
                     # Numbers go on from the command's last frame: past 16 MiB that is not 1.
-                    if not self.answered:
+                    if self.scanner.fresh:
                         self.scanner.sequence = self.framer.sequence
                     self.command_sent()
             elif self.session_state == SESSION_INFILE:
@@ -177,30 +187,31 @@ cdef class Session(Owner):
         return pos
 
     cdef Py_ssize_t slow_length(self, const unsigned char* p, Py_ssize_t have) noexcept:
-        """Length of the frame if the slow lane must see this command, else 0."""
-        cdef Py_ssize_t size = load3(p), known
+        """Length of the frame if the slow lane must see this command, else 0; -1: too long."""
+        cdef Py_ssize_t size = load3(p)
         cdef unsigned char command
         if size == 0:
             return 0
         command = p[4]
         if command == COM_QUERY:
-            if size > SLOW_STATEMENT:
-                return 0
-            known = min(size - 1, have - 5)
-            # Cut off before anything could be told? Then wait for the rest of it.
-            if not may_kill(p + 5, known, self.query_attributes) and known >= min(size - 1, 8):
+            # Cut off before it could be told? Then the rest of it is waited for.
+            if size > SLOW_STATEMENT or not may_kill(
+                p + 5, min(size, have - 4) - 1, have - 4 >= size, self.query_attributes
+            ):
                 return 0
             return 4 + size
         if command == COM_PROCESS_KILL:
             return 4 + size if size <= SLOW_STATEMENT else 0
-        if command == COM_CHANGE_USER and size <= LOGIN_PACKET:
-            return 4 + size
+        if command == COM_CHANGE_USER:
+            return 4 + size if size <= LOGIN_PACKET else -1
         return 0
 
     cdef int command_sent(self) except -1:
         """The last byte of a command is on its way."""
         if self.answered or self.reply_kind == REPLY_NONE:
             self.session_state = SESSION_IDLE
+            if self.idle_timeout:
+                self.client.deadline = self.client.reactor.now + self.idle_timeout
         elif self.reply_kind == REPLY_STREAM or self.reply_kind == REPLY_RAW:
             self.session_state = SESSION_STREAM
             self.client.deadline = 0
@@ -215,11 +226,19 @@ cdef class Session(Owner):
         cdef Py_ssize_t used
         if self.farewell:
             self.client.write(data, length)
+            if self.client.queued() > HIGH_WATER:
+                self.backend.pause()
             return length
         if self.session_state == SESSION_IDLE or self.answered:
             return self.unasked(data, length)
         if self.session_state == SESSION_SLOW or self.session_state == SESSION_INFILE:
             return 0                    # its turn comes: it waits in the inbox
+        if self.session_state == SESSION_COMMAND and self.framer.sequence > 1 and \
+                self.scanner.fresh and self.scanner.head_length == 0:
+            # Refused half-way: the number is as far as the server had read, the client checks it.
+            if length < 4:
+                return 0
+            self.scanner.sequence = data[3]
         used = self.scanner.feed(data, length)
         if used:
             self.client.write(data, used)
@@ -232,7 +251,12 @@ cdef class Session(Owner):
             if used < length:
                 # Kept for later it would be taken for the answer to the next command.
                 self.response_ended()
-                return used + self.unasked(data + used, length - used)
+                used += self.unasked(data + used, length - used)
+                # Too few to judge them? Then the client's next command goes on all the same.
+                if self.session_state == SESSION_IDLE and used < length and \
+                        self.client.inbox_length:
+                    self.client.redeliver()
+                return used
             self.response_done()
         elif self.scanner.state == SCAN_INFILE:
             self.session_state = SESSION_INFILE
@@ -287,7 +311,11 @@ cdef class Session(Owner):
         return 0
 
     cdef int on_broken(self, Endpoint end, object error) except -1:
-        self.driver.broken(self, error)
+        try:
+            self.driver.broken(self, error)
+        finally:
+            if self.session_state != SESSION_CLOSED:
+                self.hang_up("internal error")
         return 0
 
     # -- for the driver --------------------------------------------------------
@@ -353,9 +381,12 @@ cdef class Session(Owner):
         cdef SessionState state = self.session_state
         if state == SESSION_CLOSED:
             return
-        if state == SESSION_RESPONSE and self.scanner.at_boundary():
-            self.tell([payload], self.scanner.sequence)
-        elif state == SESSION_COMMAND or state == SESSION_SLOW:
+        if state == SESSION_COMMAND and self.scanner.fresh and self.scanner.head_length == 0:
+            self.tell([payload], self.framer.sequence)
+        elif state == SESSION_COMMAND or state == SESSION_RESPONSE or state == SESSION_STREAM:
+            if not self.answered and self.reply_kind != REPLY_RAW and self.scanner.at_boundary():
+                self.tell([payload], self.scanner.sequence)
+        elif state == SESSION_SLOW:
             self.tell([payload], 1)
         elif state == SESSION_INFILE:
             self.tell([payload], self.framer.sequence)
@@ -364,15 +395,14 @@ cdef class Session(Owner):
         self.hang_up(reason)
 
     def close(self, str reason not None):
-        if self.session_state == SESSION_CLOSED:
-            return
-        if self.session_state == SESSION_IDLE:
-            self.backend.write(<const unsigned char*><char*>QUIT, len(QUIT))
-        self.hang_up(reason)
+        if self.session_state != SESSION_CLOSED:
+            self.hang_up(reason)
 
     cdef int hang_up(self, str reason) except -1:
         """Give both sockets up: the client hears the last words, the backend is cut."""
         cdef bint idle = self.session_state == SESSION_IDLE or self.reply_kind == REPLY_QUIT
+        if self.session_state == SESSION_IDLE:
+            self.backend.write(<const unsigned char*><char*>QUIT, len(QUIT))
         self.session_state = SESSION_CLOSED
         self.client.finish()
         if idle:

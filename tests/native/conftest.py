@@ -3,6 +3,19 @@
 
 from __future__ import annotations
 
-from tests.support.chopper import chop
+from collections.abc import Iterator
 
-__all__ = ["chop"]
+import pytest
+
+from tests.support.chopper import chop
+from tests.support.socket_pair import Peer
+
+__all__ = ["chop", "close_peers"]
+
+
+@pytest.fixture(autouse=True)
+def close_peers() -> Iterator[None]:
+    """No far end outlives its test."""
+    yield
+    for peer in list(Peer.open):
+        peer.close()

@@ -231,10 +231,9 @@ def test_a_file_is_asked_for_and_its_verdict_awaited(chop: Chop) -> None:
     scanner.start(QUERY)
     request = framed([b"\xfb/etc/hostname"])
     assert feed(scanner, chop, request + b"too early") == len(request)
-    assert scanner.wants_file
-    assert not scanner.done
+    assert (scanner.wants_file, scanner.done) == (True, False)
     scanner.file_sent(7)
-    assert not scanner.wants_file
+    assert (scanner.wants_file, scanner.done) == (False, False)
     verdict = framed([ok(status=CALM)], 7)
     assert feed(scanner, chop, verdict) == len(verdict)
     assert scanner.done
