@@ -8,9 +8,14 @@ skipped because its server is down would be a test that never runs.
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
 
 import hproxy
 from tests.support.server import Server, find_server
+
+# Two busy cores say nothing about how long one example should take.
+settings.register_profile("hproxy", deadline=None)
+settings.load_profile("hproxy")
 
 
 def pytest_report_header() -> str:

@@ -21,7 +21,13 @@ from cryptography.x509.oid import NameOID
 
 from hproxy.errors import ConfigError
 
-__all__ = ["backend_context", "client_context", "ensure_certificate", "write_private"]
+__all__ = [
+    "backend_context",
+    "client_context",
+    "ensure_certificate",
+    "fingerprint",
+    "write_private",
+]
 
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 _LIFETIME = datetime.timedelta(days=3650)
@@ -92,6 +98,11 @@ def ensure_certificate(folder: Path) -> tuple[Path, Path]:
         write_private(key, key_pem)
         write_private(cert, cert_pem, mode=0o644)
     return cert, key
+
+
+def fingerprint(cert: Path) -> bytes:
+    """SHA-256 of the first certificate in `cert`, in DER form."""
+    return x509.load_pem_x509_certificate(cert.read_bytes()).fingerprint(hashes.SHA256())
 
 
 def write_private(path: Path, data: bytes, mode: int = 0o600) -> None:

@@ -41,6 +41,8 @@ class LoginOptions:
     """Shown to clients in table mode; None shows the backend's."""
     rsa_key: Any = None
     """Our RSA private key, for passwords sent to us without TLS."""
+    certificate: bytes = b""
+    """SHA-256 of the certificate clients see under TLS, for those who want it vouched for."""
     attributes: bool = True
     """Add _client_ip and the like to the connection attributes."""
 
@@ -63,6 +65,8 @@ class LoginResult:
     scramble: bytes = b""
     """What the last password of this connection was mixed with; COM_CHANGE_USER needs it."""
     plugin: bytes = b""
+    proof: bytes = b""
+    """What our OK says to vouch for our certificate (MariaDB 11.4+ clients want it)."""
     reply: bytes = b""
     """The backend's OK packet."""
 
@@ -100,6 +104,8 @@ class Protocol:
     rsa_key: Callable[[bytes | None], tuple[Any, bytes]]
     """(PEM or None) -> (key, PEM); generates one when there is none."""
     interpret: Callable[[bytes, LoginResult], SlowCommand]
+    vouch: Callable[[LoginResult, bytes], bytes]
+    """(login, the backend's OK) -> the OK for the client, with our proof in it."""
     ok_packet: Callable[[LoginResult], bytes]
     side_login: Callable[[LoginResult, tuple[bytes, bytes] | None], LoginResult | None]
     """Who to be on a side connection: the monitor account, or the user if its password is known."""

@@ -146,6 +146,8 @@ class Kill:
     query_only: bool
     rewrite: Callable[[int], bytes]
     """The same command with another id, as a payload."""
+    alone: bool = True
+    """False when other statements follow in the same text."""
 
 
 @dataclass(frozen=True, slots=True)

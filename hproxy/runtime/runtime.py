@@ -17,7 +17,7 @@ from hproxy.errors import ClientError, ConfigError, HProxyError
 from hproxy.net.listener import Listener
 from hproxy.net.loop import ReactorLoop
 from hproxy.net.tasks import TaskSet
-from hproxy.net.tls import backend_context, client_context, ensure_certificate
+from hproxy.net.tls import backend_context, client_context, ensure_certificate, fingerprint
 from hproxy.protocols.base import load_protocol
 from hproxy.runtime import settings as build
 from hproxy.session.driver import Driver
@@ -103,6 +103,7 @@ class Runtime:
             if cert is None:
                 cert, key = ensure_certificate(folder)
             services.client_tls = client_context(cert, key, tls.ca, tls.min_version)
+            services.certificate = fingerprint(cert)
         mode = tls.backend
         if mode == "off" and any(b.use_tls for b in services.topology.backends):
             mode = "required"

@@ -143,7 +143,7 @@ class Connector:
             return await self.log_in(connection, backend, channel, login)
 
         opened = await self.open_backend(connection, logged_in, account.hostgroup)
-        client.write_packet(opened.outcome.reply)
+        client.write_packet(services.protocol.vouch(login, opened.outcome.reply))
         self._start(connection, client, opened, login, opened.outcome)
 
     def _start(
@@ -343,6 +343,7 @@ class Connector:
             default_plugin=settings.default_plugin,
             server_version=settings.server_version,
             rsa_key=services.rsa_key,
+            certificate=services.certificate,
             attributes=settings.attributes,
         )
 

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from hproxy.errors import (
@@ -54,12 +56,29 @@ class Driver:
             case Kill() as kill:
                 self._kill(session, connection, kill, payload)
             case ChangeUser(packet):
-                self._spawn(connection, self._change_user(session, connection, packet), "change")
+                work = partial(self._change_user, packet=packet)
+                self._spawn(session, connection, "change", work)
             case _:
                 session.forward(payload)
 
-    def _spawn(self, connection: Connection, work: Any, name: str) -> None:
-        connection.busy = self._services.tasks.spawn(work, f"{name} {connection.id}")
+    def _spawn(
+        self,
+        session: Any,
+        connection: Connection,
+        name: str,
+        work: Callable[[Any, Connection], Awaitable[None]],
+    ) -> None:
+        """Do `work` in the background; the session is then busy with it."""
+
+        async def guarded() -> None:
+            try:
+                await work(session, connection)
+            except Exception:
+                # A mistake of ours ends the session: nobody else would ever answer its client.
+                session.close("internal error")
+                raise
+
+        connection.busy = self._services.tasks.spawn(guarded(), f"{name} {connection.id}")
 
     def _kill(self, session: Any, connection: Connection, kill: Kill, payload: bytes) -> None:
         """KILL: our ids are translated; ids of the backend's own pass through as they are."""
@@ -70,7 +89,8 @@ class Driver:
             # The backend itself checks who may kill whom.
             session.forward(kill.rewrite(target.backend_login.backend_id))
         else:
-            self._spawn(connection, self._kill_elsewhere(session, connection, target, kill), "kill")
+            work = partial(self._kill_elsewhere, target=target, kill=kill)
+            self._spawn(session, connection, "kill", work)
 
     async def _kill_elsewhere(
         self, session: Any, connection: Connection, target: Connection, kill: Kill
@@ -82,6 +102,12 @@ class Driver:
         try:
             if connection.login.user != target.login.user:
                 raise ClientError("", code="kill_owner", id=kill.target)
+            if not kill.alone:
+                raise ClientError(
+                    "it lives on another backend: send the KILL by itself",
+                    code="kill_other",
+                    id=kill.target,
+                )
             if not kill.query_only:
                 if target.session is not None:
                     target.session.close("killed")

@@ -56,5 +56,7 @@ class Services:
     client_tls: ssl.SSLContext | None = None
     backend_tls: ssl.SSLContext | None = None
     rsa_key: Any = None
+    certificate: bytes = b""
+    """SHA-256 of the certificate shown to clients."""
     profiles: dict[Backend, Any] = field(default_factory=dict)
     """What each backend's last greeting said of it (table mode)."""

@@ -17,7 +17,7 @@ from hproxy.protocols.mysql.frontend import ClientChange, ClientLogin
 from hproxy.protocols.mysql.profile import meet, profile, split
 from hproxy.protocols.mysql.refusal import error_packet, read_error, retryable
 from hproxy.protocols.mysql.relay import RelayChange, RelayLogin
-from hproxy.protocols.mysql.slow import interpret, kill_command, ok_packet, side_login
+from hproxy.protocols.mysql.slow import interpret, kill_command, ok_packet, side_login, vouch
 
 __all__ = ["PROTOCOL"]
 
@@ -64,6 +64,7 @@ PROTOCOL = Protocol(
     secret=auth.Secret.parse,
     rsa_key=_rsa_key,
     interpret=interpret,
+    vouch=vouch,
     ok_packet=ok_packet,
     side_login=side_login,
     kill_command=kill_command,

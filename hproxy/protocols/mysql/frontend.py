@@ -40,12 +40,11 @@ from hproxy.protocols.mysql.constants import Capability, ServerStatus
 from hproxy.protocols.mysql.handshake import (
     AuthMoreData,
     AuthSwitchRequest,
-    ChangeUser,
     Greeting,
     HandshakeResponse,
     SslRequest,
 )
-from hproxy.protocols.mysql.machine import Machine, Row
+from hproxy.protocols.mysql.machine import Machine, Row, read_change
 from hproxy.protocols.mysql.profile import Profile, split, wide
 
 __all__ = ["ClientChange", "ClientLogin", "ClientState"]
@@ -228,8 +227,16 @@ class ClientLogin(Machine):
             credential=self.account.credential,
             scramble=self.scramble,
             plugin=self.plugin.name,
+            proof=self._proof(),
         )
         return self.to(ClientState.ENDED, *before, Done(facts))
+
+    def _proof(self) -> bytes:
+        """Without it MariaDB 11.4+ clients refuse a certificate that no authority signed."""
+        if not (self.tls_done and self.options.certificate):
+            return b""
+        scramble, certificate = self.greeting.scramble, self.options.certificate
+        return self.secret.certificate_proof(self.plugin.name, scramble, certificate) or b""
 
     def _refuse(self) -> Sequence[Action]:
         error = AuthError(
@@ -267,7 +274,7 @@ class ClientChange(ClientLogin):
     def __init__(self, options: LoginOptions, login: LoginResult, payload: bytes) -> None:
         agreed, mariadb = split(login.capabilities)
         super().__init__(options, Profile(b"", agreed, mariadb, login.charset, _NO_STATUS))
-        change = ChangeUser.parse(payload, agreed)
+        change = read_change(payload, agreed)
         self.scramble = login.scramble
         self.answer = change.auth_response
         self.client_plugin = login.plugin if change.plugin is None else change.plugin

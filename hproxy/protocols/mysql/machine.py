@@ -16,9 +16,11 @@ from typing import Any, ClassVar
 
 from hproxy.errors import AuthError, BackendProtocolError, ClientError, HProxyError
 from hproxy.protocols.model import Action, Event, PacketArrived, Refuse, Side
+from hproxy.protocols.mysql.constants import Capability
+from hproxy.protocols.mysql.handshake import ChangeUser
 from hproxy.protocols.mysql.wire import MalformedPacket
 
-__all__ = ["Machine", "Row"]
+__all__ = ["Machine", "Row", "read_change"]
 
 Row = tuple[type[Any], Side | None, Callable[[Any, Any], Sequence[Action]]]
 
@@ -61,6 +63,14 @@ class Machine:
 
     def _may_be_empty(self, event: PacketArrived) -> bool:
         return event.side is Side.CLIENT and self.state in self.MAY_BE_EMPTY
+
+
+def read_change(payload: bytes, capabilities: Capability) -> ChangeUser:
+    """The client's COM_CHANGE_USER. Raises ClientError."""
+    try:
+        return ChangeUser.parse(payload, capabilities)
+    except MalformedPacket as error:
+        raise broken(Side.CLIENT, str(error), error.offset) from error
 
 
 def broken(side: Side | None, reason: str, offset: int | None) -> HProxyError:

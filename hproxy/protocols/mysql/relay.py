@@ -41,13 +41,12 @@ from hproxy.protocols.mysql.constants import Capability
 from hproxy.protocols.mysql.handshake import (
     AuthMoreData,
     AuthSwitchRequest,
-    ChangeUser,
     ErrPacket,
     Greeting,
     HandshakeResponse,
     SslRequest,
 )
-from hproxy.protocols.mysql.machine import Machine, Row
+from hproxy.protocols.mysql.machine import Machine, Row, read_change
 from hproxy.protocols.mysql.profile import STRIPPED, client_attributes, split, wide
 
 __all__ = ["RelayChange", "RelayLogin", "RelayState"]
@@ -299,7 +298,7 @@ class RelayChange(RelayLogin):
     def __init__(self, options: LoginOptions, login: LoginResult, payload: bytes) -> None:
         super().__init__(options)
         capabilities, _ = split(login.capabilities)
-        change = ChangeUser.parse(payload, capabilities)
+        change = read_change(payload, capabilities)
         self.payload = payload
         self.plugin = login.plugin if change.plugin is None else change.plugin
         self.scramble = login.scramble

@@ -3,20 +3,19 @@
 
 from __future__ import annotations
 
-import re
+from dataclasses import replace
 
 from hproxy.protocols.base import LoginResult
 from hproxy.protocols.model import ChangeUser, Kill, Plain, SlowCommand
 from hproxy.protocols.mysql.auth import Credential
 from hproxy.protocols.mysql.commands import parse_kill, rewrite_kill
-from hproxy.protocols.mysql.constants import Capability, Command
+from hproxy.protocols.mysql.constants import Command
+from hproxy.protocols.mysql.parameters import parse_query
 from hproxy.protocols.mysql.profile import split
 from hproxy.protocols.mysql.replies import OkPacket
-from hproxy.protocols.mysql.wire import u8, u32
+from hproxy.protocols.mysql.wire import MalformedPacket, u8, u32
 
-__all__ = ["interpret", "kill_command", "ok_packet", "side_login"]
-
-_KILL = re.compile(rb"\bkill\b", re.IGNORECASE)
+__all__ = ["interpret", "kill_command", "ok_packet", "side_login", "vouch"]
 
 
 def interpret(payload: bytes, login: LoginResult) -> SlowCommand:
@@ -33,28 +32,29 @@ def interpret(payload: bytes, login: LoginResult) -> SlowCommand:
 
 
 def _kill_statement(payload: bytes, login: LoginResult) -> SlowCommand:
-    start = 1
     agreed, _ = split(login.capabilities)
-    if Capability.QUERY_ATTRIBUTES in agreed:
-        start = _statement_start(payload)
-    statement = payload[start:]
+    try:
+        statement = parse_query(payload, agreed).sql
+    except MalformedPacket:
+        return Plain()  # the backend will say what it thinks of it
     kill = parse_kill(statement)
     if kill is None:
         return Plain()
-    head = payload[:start]
-    return Kill(kill.id, kill.query_only, lambda number: head + rewrite_kill(statement, number))
+    head = payload[: len(payload) - len(statement)]
+    return Kill(
+        kill.id,
+        kill.query_only,
+        lambda number: head + rewrite_kill(statement, number),
+        alone=kill.alone,
+    )
 
 
-def _statement_start(payload: bytes) -> int:
-    """Where the SQL begins behind query attributes.
-
-    Without attributes that is after their two counts. With some, the statement is the tail
-    that reads as a KILL: attributes come first, and no value of theirs runs to the end.
-    """
-    if payload[1:2] == b"\0":
-        return 3
-    found = [m.start() for m in _KILL.finditer(payload, 3)]
-    return next((at for at in reversed(found) if parse_kill(payload[at:]) is not None), 3)
+def vouch(login: LoginResult, reply: bytes) -> bytes:
+    """The backend's OK to a login, with the proof that our certificate is ours."""
+    if not login.proof:
+        return reply
+    agreed, _ = split(login.capabilities)
+    return replace(OkPacket.parse(reply, agreed), info=login.proof).build(agreed)
 
 
 def ok_packet(login: LoginResult) -> bytes:
