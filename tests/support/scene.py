@@ -44,6 +44,7 @@ class Scene:
         server: Mapping[str, Any] | None = None,
         users: Sequence[Mapping[str, Any]] = (),
         backend_limit: int = 1000,
+        log_level: str = "debug",
         **options: object,
     ) -> None:
         """`options` are keys of [proxy]. The first backend is preferred over the others."""
@@ -51,7 +52,7 @@ class Scene:
             "server": {"listen_addr": "127.0.0.1:0", "data_dir": str(folder), **(server or {})},
             "proxy": {"mode": "mysql", **options},
             "tls": {"client": "off"},
-            "logging": {"level": "debug"},
+            "logging": {"level": log_level},
             "mysql_servers": [
                 {
                     "hostname": host,
