@@ -99,6 +99,7 @@ cdef class Channel(Owner):
                 self.fail("sequence", f"packet has sequence id {p[pos + 3]}, expected {seq}")
                 raise self.failure
             if total > self.limit:
+                self.seq = (seq + 1) & 0xFF     # the refusal answers this frame
                 self.fail("oversized", f"packet of {total} bytes or more, limit is {self.limit}")
                 raise self.failure
             if end - pos - 4 < length:
