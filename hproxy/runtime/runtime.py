@@ -173,7 +173,8 @@ class Runtime:
             channel.finish()
             registry.leave(connection)
             return
-        services.tasks.spawn(self._driver.connector.serve(fd, connection), f"login {connection.id}")
+        login = self._driver.connector.serve(fd, connection)
+        connection.busy = services.tasks.spawn(login, f"login {connection.id}")
 
     def _accept_paused(self, error: OSError) -> None:
         self.log.error(
@@ -197,8 +198,11 @@ class Runtime:
         while len(self.services.registry) and loop.time() < end:
             for connection in self.services.registry:
                 session = connection.session
-                if session is not None and session.state == "idle":
-                    session.close("shutdown")
+                if session is not None:
+                    if session.state == "idle":
+                        session.close("shutdown")
+                elif connection.busy is not None:
+                    connection.busy()  # not logged in yet: nobody's work is lost
             await asyncio.sleep(DRAIN_POLL_SEC)
         return not len(self.services.registry)
 

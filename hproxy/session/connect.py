@@ -163,6 +163,7 @@ class Connector:
         )
         session.tag = connection
         connection.session = session
+        connection.busy = None
         services.registry.totals.logins += 1
         connection.log.debug(
             "logged in",

@@ -35,7 +35,7 @@ class Connection:
     session: Any = None
     client_secure: bool = False
     busy: Callable[[], object] | None = None
-    """Cancels the slow command under way."""
+    """Cancels the login or slow command under way."""
     killed: bool = False
 
 
