@@ -32,6 +32,11 @@ class TroubledProxy(Proxy):
     def faults(self, since: int = 0) -> list[LogLine]:
         return [line for line in super().faults(since) if line["event"] != PROVOKED]
 
+    @property
+    def status(self) -> int | None:
+        """The exit code, None while it runs."""
+        return self._process.poll()
+
 
 class Scene:
     """A proxy before `backends`; `witness` is a session that lives through all of it."""
