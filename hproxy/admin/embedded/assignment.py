@@ -68,12 +68,10 @@ def _assign(
 ) -> None:
     if len(tokens) > 1 and tokens[0].value in SCOPES:
         tokens = tokens[1:]
-    # ":=" comes as two tokens.
-    equals = next((i for i, t in enumerate(tokens[:3]) if t.value == "="), 0)
-    if not equals or equals == len(tokens) - 1:
+    if len(tokens) < 3 or tokens[1].value not in ("=", ":="):
         at = tokens[0].start if tokens else len(statement.text)
         raise syntax_error(statement.text, at)
-    target, expression = tokens[0], tokens[equals + 1 :]
+    target, expression = tokens[0], tokens[2:]
     value: Value
     if len(expression) == 1 and expression[0].kind is Kind.WORD:
         word = expression[0]

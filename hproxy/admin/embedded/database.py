@@ -36,6 +36,7 @@ from hproxy.protocols.mysql.profile import Profile
 __all__ = ["EmbeddedDatabase"]
 
 THREADS = 16
+BUDGET_SEC = 10.0
 PAGE_BYTES = 4096
 MAX_DATABASE_BYTES = 256 << 20
 MAX_VALUE_BYTES = 16 << 20
@@ -75,8 +76,11 @@ class EmbeddedDatabase:
         *,
         schema: str = "demo",
         read_only: bool = False,
+        budget_sec: float = BUDGET_SEC,
     ) -> None:
-        """`script` fills it, in SQLite's SQL; `name` is what @@hostname says."""
+        """`script` fills it, in SQLite's SQL; `name` is what @@hostname says.
+
+        A statement that runs for longer than `budget_sec` is interrupted."""
         self.name = name
         self.profile = Profile(
             VERSION.encode(),
@@ -91,6 +95,7 @@ class EmbeddedDatabase:
         }
         self._schema = schema
         self._read_only = read_only
+        self._budget_sec = budget_sec
         self._began = monotonic()
         self._folder = tempfile.TemporaryDirectory(prefix="hproxy-embedded-")
         self._path = Path(self._folder.name) / f"{name}.db"
@@ -131,7 +136,7 @@ class EmbeddedDatabase:
         )
         engine = Engine(connection, self._schema, variables, client, self._status)
         register(connection, engine.functions())
-        return EmbeddedSession(engine, self._executor)
+        return EmbeddedSession(engine, self._executor, self._budget_sec)
 
     def _connect(self) -> sqlite3.Connection:
         # Waiting for locks is the session's business, hence no timeout here.

@@ -18,6 +18,7 @@ __all__ = ["table_body"]
 INDEXES = frozenset({"KEY", "INDEX", "FULLTEXT", "SPATIAL"})
 # Column attributes without a meaning here, with the number of tokens that belong to each.
 IDLE = {"UNSIGNED": 1, "ZEROFILL": 1, "AUTO_INCREMENT": 1, "COLLATE": 2, "COMMENT": 2, "CHARSET": 2}
+NOW = frozenset({"CURRENT_TIMESTAMP", "NOW", "LOCALTIME", "LOCALTIMESTAMP"})
 
 
 def table_body(tokens: Sequence[Token], text: str) -> Sequence[Token]:
@@ -81,20 +82,26 @@ def _column(tokens: Sequence[Token]) -> Iterator[Token]:
         if i == 1 and counts_up:
             # Only a column declared as exactly INTEGER counts up by itself.
             yield tokens[i]._replace(text="INTEGER")
-            i += 1
-            if i < len(tokens) and tokens[i].value == "(":
-                i += 3
+            i = _behind_parentheses(tokens, i + 1)
+        elif i == 1 and word in ("ENUM", "SET"):
+            yield tokens[i]._replace(text="TEXT")
+            i = _behind_parentheses(tokens, i + 1)
         elif i > 1 and word in IDLE:
             i += IDLE[word]
         elif i > 1 and word == "CHARACTER":
             i += 3
         elif i > 1 and word == "ON" and words[i + 1 : i + 2] == ["UPDATE"]:
-            i += 3
-            if i < len(tokens) and tokens[i].value == "(":
-                i += 2
-        elif i == 1 and word == "ENUM":
-            yield tokens[i]._replace(text="TEXT")
-            i += 2 + (_index(tokens[i:], ")") or 0) - 1
+            i = _behind_parentheses(tokens, i + 3)
+        elif i > 1 and word in NOW:
+            yield tokens[i]._replace(value="", text="CURRENT_TIMESTAMP")
+            i = _behind_parentheses(tokens, i + 1)
         else:
             yield tokens[i]
             i += 1
+
+
+def _behind_parentheses(tokens: Sequence[Token], i: int) -> int:
+    """The place after a (...) at `i`, or `i` where there is none."""
+    if i >= len(tokens) or tokens[i].value != "(":
+        return i
+    return i + (_index(tokens[i:], ")") or 0) + 1

@@ -105,8 +105,7 @@ def _prepared(tokens: Sequence[Token], schema: str) -> Iterator[Token]:
             yield token._replace(value="", text="ON CONFLICT DO UPDATE SET")
             i += 4
         elif upsert and word(i) == "VALUES" and i + 3 < count:
-            yield token._replace(value="", text="excluded.")
-            yield tokens[i + 2]
+            yield token._replace(value="", text=f"excluded.{tokens[i + 2].text}")
             i += 4
         elif (word(i), word(i + 1)) == ("FROM", "DUAL") or (
             _names_schema(token, schema) and dot(i + 1) and not dot(i - 1)

@@ -22,7 +22,6 @@ from hproxy.protocols.mysql.constants import ServerStatus
 
 __all__ = ["EmbeddedSession"]
 
-BUDGET_SEC = 10.0
 LOCK_WAIT_SEC = 2.0
 RETRY_SEC = 0.002
 PRESS_SEC = 0.05
@@ -34,7 +33,7 @@ Result = TypeVar("Result")
 class EmbeddedSession:
     """Implements `hproxy.admin.model.Session`."""
 
-    def __init__(self, engine: Engine, executor: Executor, budget_sec: float = BUDGET_SEC) -> None:
+    def __init__(self, engine: Engine, executor: Executor, budget_sec: float) -> None:
         self._engine = engine
         self._executor = executor
         self._budget_sec = budget_sec
