@@ -225,6 +225,13 @@ class Driver:
         state = session.state
         reason = os.strerror(error) if error else "closed by backend"
         if session.farewell or connection.killed:
+            connection.log.info(
+                "backend ended the session",
+                code="backend.farewell",
+                backend=str(connection.backend),
+                state=state,
+                reason="it said why" if session.farewell else "killed",
+            )
             session.close("backend ended the session")
             return
         self._services.registry.totals.aborted_backends += 1

@@ -144,9 +144,7 @@ def test_farewell(tmp_path: Path) -> None:
         client = scene.client().log_in()
         client.query("break")
         assert client.endings() == (Answer(1053, "08S01"), CLOSED)
-        assert scene.proxy.wait_for_log(
-            "session ended", since=scene.since, reason="backend ended the session"
-        )
+        assert scene.told("backend.farewell")["event"] == "backend ended the session"
 
 
 def test_while_a_command_is_half_sent(tmp_path: Path) -> None:
