@@ -15,7 +15,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from cpython.buffer cimport PyBUF_READ, PyBUF_WRITE
-from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, errno
+from libc.errno cimport EAGAIN, ECONNABORTED, ECONNRESET, EINTR, errno
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 from posix.unistd cimport close as c_close
@@ -40,6 +40,7 @@ cdef extern from "<sys/epoll.h>" nogil:
 
 cdef enum:
     LINGER_SECONDS = 5
+    TLS_RECORD = 16645          # longest record on the wire: head, 16 KiB, what ciphers add
 
 cdef object WANT_READ = ssl.SSLWantReadError
 cdef object WANT_WRITE = ssl.SSLWantWriteError
@@ -92,26 +93,26 @@ cdef class Endpoint(Pollable):
     # -- reading ---------------------------------------------------------------
 
     cdef int on_events(self, uint32_t events) except -1:
+        cdef Py_ssize_t room
         if events & EPOLLOUT:
             self.flush()
-        if self.fd >= 0 and events & (EPOLLIN | EPOLLERR | EPOLLHUP):
-            # A paused endpoint still hears of resets; reading on then ends in on_eof
-            # instead of a level-triggered spin.
-            if self.lingering:
-                self.discard()
-            elif self.tls is None:
-                self.receive()
-            else:
-                self.receive_tls()
-        return 0
+        if self.fd < 0 or not events & (EPOLLIN | EPOLLERR | EPOLLHUP):
+            return 0
+        if self.lingering:
+            return self.discard()
+        # A paused endpoint still hears of hang-ups; reading on then ends in on_eof instead of
+        # a level-triggered spin. What does not fit any more nobody waits for an answer to.
+        room = SCRATCH_BYTES - self.inbox_length
+        if self.tls is not None:
+            room -= TLS_RECORD
+        if room <= 0:
+            return self.ended(ECONNRESET) if events & (EPOLLERR | EPOLLHUP) else self.pause()
+        return self.receive(room) if self.tls is None else self.receive_tls(room)
 
-    cdef int receive(self) except -1:
+    cdef int receive(self, Py_ssize_t room) except -1:
         cdef Py_ssize_t held = self.inbox_length
         cdef char* scratch = self.reactor.scratch
-        cdef ssize_t got
-        if held >= SCRATCH_BYTES:
-            return self.pause()
-        got = recv(self.fd, scratch + held, SCRATCH_BYTES - held, 0)
+        cdef ssize_t got = recv(self.fd, scratch + held, room, 0)
         if got > 0:
             self.bytes_in += got
             self.unstash(scratch)
@@ -139,7 +140,7 @@ cdef class Endpoint(Pollable):
             used = owner.on_data(self, data, length)
             data += used
             length -= used
-        if self.fd < 0:
+        if self.fd < 0 or self.lingering:
             return 0
         return self.keep(data, length)
 
@@ -175,11 +176,14 @@ cdef class Endpoint(Pollable):
             return self.resume()
         return 0
 
-    cdef int receive_tls(self) except -1:
+    cdef int receive_tls(self, Py_ssize_t room) except -1:
+        """`room` leaves space for the record begun before: nothing that could be read may stay
+        in the SSL object, because no readable descriptor would tell of it later.
+        """
         cdef char* scratch = self.reactor.scratch
         cdef char* cipher = self.reactor.tls_scratch()
         cdef Py_ssize_t held, plain
-        cdef ssize_t got = recv(self.fd, cipher, SCRATCH_BYTES, 0)
+        cdef ssize_t got = recv(self.fd, cipher, room, 0)
         if got < 0:
             if errno == EAGAIN or errno == EINTR:
                 return 0
@@ -190,10 +194,8 @@ cdef class Endpoint(Pollable):
         self.incoming.write(PyMemoryView_FromMemory(cipher, got, PyBUF_READ))
         if self.securing and not self.step_handshake():
             return 0
-        while self.fd >= 0:
+        while self.fd >= 0 and not self.lingering:
             held = self.inbox_length
-            if held >= SCRATCH_BYTES:
-                return self.pause()
             try:
                 plain = self.tls.read(SCRATCH_BYTES - held, PyMemoryView_FromMemory(
                     scratch + held, SCRATCH_BYTES - held, PyBUF_WRITE))
@@ -224,8 +226,12 @@ cdef class Endpoint(Pollable):
             return 0
         self.pause()        # level-triggered: an unread end would be reported for ever
         owner.on_eof(self, error)
-        if self.fd >= 0 and error:
+        if self.fd < 0 or self.lingering:
+            return 0
+        if error:
             self.broken = True
+        if self.queued() == 0:
+            self.reactor.silence(self)      # the owner takes its time: a hang-up would spin
         return 0
 
     cdef int discard(self) except -1:

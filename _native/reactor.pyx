@@ -116,7 +116,17 @@ cdef class Reactor:
     cdef int arm(self, Pollable pollable, uint32_t mask) except -1:
         if pollable.fd < 0 or pollable.armed == mask:
             return 0
+        if pollable.armed == SILENCED:
+            return self.control(EPOLL_CTL_ADD, pollable, mask) if mask else 0
         return self.control(EPOLL_CTL_MOD, pollable, mask)
+
+    cdef int silence(self, Pollable pollable) except -1:
+        """Hear nothing of it until it is armed again: an empty mask still reports hang-ups."""
+        cdef epoll_event event
+        if pollable.fd >= 0 and pollable.armed != SILENCED and self.epoll_fd >= 0:
+            epoll_ctl(self.epoll_fd, EPOLL_CTL_DEL, pollable.fd, &event)
+            pollable.armed = SILENCED
+        return 0
 
     cdef int remove(self, Pollable pollable) except -1:
         """Forget the descriptor; the caller closes it afterwards."""

@@ -50,8 +50,8 @@ cdef class Endpoint(Pollable):
     cdef int redeliver(self) except -1
     cdef int secure(self, object tls, object incoming, object outgoing) except -1
     cdef int keep(self, const unsigned char* data, Py_ssize_t length) except -1
-    cdef int receive(self) except -1
-    cdef int receive_tls(self) except -1
+    cdef int receive(self, Py_ssize_t room) except -1
+    cdef int receive_tls(self, Py_ssize_t room) except -1
     cdef void unstash(self, char* scratch) noexcept
     cdef int offer(self, const unsigned char* data, Py_ssize_t length) except -1
     cdef int ended(self, int error) except -1

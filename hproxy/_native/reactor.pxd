@@ -14,6 +14,7 @@ cdef enum:
     BATCH = 256                # events taken per epoll_wait
     ROUNDS = 8                 # epoll_waits per wake-up before the event loop gets its turn
     SCRATCH_BYTES = 131072     # one receive: large results want few calls, L2 wants few bytes
+    SILENCED = 0x20000000      # no mask of ours: known to us, but not in the epoll set now
 
 
 cdef class Pollable:
@@ -41,5 +42,6 @@ cdef class Reactor:
     cdef int control(self, int op, Pollable pollable, uint32_t mask) except -1
     cdef int add(self, Pollable pollable, uint32_t mask) except -1
     cdef int arm(self, Pollable pollable, uint32_t mask) except -1
+    cdef int silence(self, Pollable pollable) except -1
     cdef int remove(self, Pollable pollable) except -1
     cdef char* tls_scratch(self) except NULL
