@@ -12,7 +12,7 @@ account; or how it ended: `Done`, `Refuse`. There is always exactly one thing to
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
 
@@ -52,7 +52,7 @@ class Send:
     """Write one packet; framing and sequence ids are the channel's."""
 
     side: Side
-    payload: bytes
+    payload: bytes = field(repr=False)  # may be a password
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class PacketArrived:
     """A whole packet came in."""
 
     side: Side
-    payload: bytes
+    payload: bytes = field(repr=False)  # may be a password
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ class Kill:
 class ChangeUser:
     """The client wants to become somebody else on the same connection."""
 
-    payload: bytes
+    payload: bytes = field(repr=False)
 
 
 SlowCommand = Plain | Kill | ChangeUser

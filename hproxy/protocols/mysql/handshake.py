@@ -14,7 +14,7 @@ servers tolerate (fields missing at the end), so that whoever can log in there c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from hproxy._native.cursor import Cursor
@@ -219,7 +219,7 @@ class HandshakeResponse:
 
     capabilities: Capability
     user: bytes
-    auth_response: bytes = b""
+    auth_response: bytes = field(default=b"", repr=False)  # may be a password
     database: bytes = b""
     plugin: bytes = b""
     attributes: Attributes = ()
@@ -353,7 +353,7 @@ class ChangeUser:
     """COM_CHANGE_USER. None stands for a field the client left out at the end."""
 
     user: bytes
-    auth_response: bytes = b""
+    auth_response: bytes = field(default=b"", repr=False)  # may be a password
     database: bytes = b""
     charset: int | None = None
     plugin: bytes | None = None

@@ -183,8 +183,11 @@ def public_pem(key: rsa.RSAPrivateKey) -> bytes:
 def encrypt_password(password: bytes, scramble: bytes, pem: bytes) -> bytes:
     """The password for a server whose public key is `pem`.
 
-    Raises MalformedPacket for what is no RSA key, AuthError for a password too long for it.
+    Raises MalformedPacket for what is no RSA key, or no scramble to mix the password with;
+    AuthError for a password too long for the key.
     """
+    if not scramble:
+        raise MalformedPacket("scramble", "empty")
     try:
         key = serialization.load_pem_public_key(pem)
     except (TypeError, ValueError, UnsupportedAlgorithm) as error:
@@ -200,7 +203,7 @@ def encrypt_password(password: bytes, scramble: bytes, pem: bytes) -> bytes:
 
 def decrypt_password(key: rsa.RSAPrivateKey, encrypted: bytes, scramble: bytes) -> bytes | None:
     """The password a client sent under our public key; None if it did not."""
-    if len(encrypted) != key.key_size // 8:
+    if len(encrypted) != key.key_size // 8 or not scramble:
         return None
     try:
         mixed = key.decrypt(encrypted, OAEP)
