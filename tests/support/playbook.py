@@ -131,7 +131,8 @@ def show(line: object) -> str:
     """One action or event, long payloads cut."""
     if isinstance(line, type):
         return f"{line.__name__}(...)"
-    if isinstance(line, Send | PacketArrived) and len(line.payload) > LONGEST_PAYLOAD_SHOWN:
-        head = line.payload[:LONGEST_PAYLOAD_SHOWN]
-        return f"{type(line).__name__}({line.side}, {head!r}... {len(line.payload)} bytes)"
+    if isinstance(line, Send | PacketArrived):
+        head, length = line.payload[:LONGEST_PAYLOAD_SHOWN], len(line.payload)
+        more = f"... {length} bytes" if length > len(head) else ""
+        return f"{type(line).__name__}({line.side}, {head!r}{more})"
     return "nothing" if line is None else repr(line)

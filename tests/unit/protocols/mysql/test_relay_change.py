@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""COM_CHANGE_USER relayed: the exchange once more, on the connection as it was agreed."""
+
+from __future__ import annotations
+
+import pytest
+
+from hproxy.errors import ClientError
+from hproxy.protocols.base import LoginResult
+from hproxy.protocols.model import Done, PacketArrived, Read, Refuse, Send, Side
+from hproxy.protocols.mysql import auth
+from hproxy.protocols.mysql.handshake import AuthMoreData, AuthSwitchRequest, ChangeUser
+from hproxy.protocols.mysql.relay import RelayChange
+from tests.support.logins import DENIED, OK, OURS, PASSWORD, options, rsa_key
+from tests.support.playbook import Playbook
+
+CLIENT, BACKEND = Side.CLIENT, Side.BACKEND
+FULL = b"\x01" + auth.FULL_AUTH_NEEDED
+BEFORE = LoginResult(
+    user=b"ann",
+    database=b"shop",
+    capabilities=int(OURS),
+    charset=8,
+    backend_id=17,
+    scramble=b"o" * 20,
+    plugin=auth.CACHING_SHA2,
+)
+CHANGE = ChangeUser(b"bob", b"x" * 32, b"till", 45, auth.CACHING_SHA2, ((b"a", b"b"),))
+
+
+def changing(change: ChangeUser = CHANGE, **given: object) -> Playbook:
+    """The command was passed on."""
+    payload = change.build(OURS)
+    book = Playbook(RelayChange(options(**given), BEFORE, payload))
+    return book << Send(BACKEND, payload) << Read(BACKEND)
+
+
+def test_yes_at_once() -> None:
+    book = changing() >> PacketArrived(BACKEND, OK) << Send(CLIENT, OK) << Done
+    result = book.result
+    assert (result.user, result.database, result.charset) == (b"bob", b"till", 45)
+    assert (result.capabilities, result.backend_id) == (int(OURS), 17)
+    assert result.scramble == BEFORE.scramble
+
+
+def test_what_the_command_leaves_out_stays() -> None:
+    book = changing(ChangeUser(b"bob", b"x" * 32)) >> PacketArrived(BACKEND, OK)
+    book << Send(CLIENT, OK) << Done
+    assert (book.result.charset, book.result.plugin) == (8, auth.CACHING_SHA2)
+    assert book.result.database == b""
+
+
+def test_a_switch_as_servers_usually_ask() -> None:
+    packet = AuthSwitchRequest(auth.NATIVE, b"n" * 20 + b"\0").build()
+    book = changing() >> PacketArrived(BACKEND, packet) << Send(CLIENT, packet) << Read(CLIENT)
+    book >> PacketArrived(CLIENT, b"p" * 20) << Send(BACKEND, b"p" * 20) << Read(BACKEND)
+    book >> PacketArrived(BACKEND, OK) << Send(CLIENT, OK) << Done
+    assert (book.result.plugin, book.result.scramble) == (auth.NATIVE, b"n" * 20)
+
+
+def test_sides_unlike_each_other_are_bridged() -> None:
+    book = changing(client_secure=True) >> PacketArrived(BACKEND, FULL)
+    book << Send(CLIENT, FULL) << Read(CLIENT) >> PacketArrived(CLIENT, PASSWORD + b"\0")
+    book << Send(BACKEND, auth.REQUEST_PUBLIC_KEY) << Read(BACKEND)
+    pem = AuthMoreData(auth.public_pem(rsa_key())).build()
+    book >> PacketArrived(BACKEND, pem) << Send << Read(BACKEND)
+    assert auth.decrypt_password(rsa_key(), book.sent, BEFORE.scramble) == PASSWORD
+
+
+def test_no() -> None:
+    book = changing() >> PacketArrived(BACKEND, DENIED)
+    book << Refuse
+    assert book.refused.full_code == "auth.backend"
+
+
+@pytest.mark.parametrize("payload", [b"\x11", b"\x11bob", b"\x11bob\0\xffshort", b"\x11bob\0\0"])
+def test_a_broken_command_is_the_clients_mistake(payload: bytes) -> None:
+    with pytest.raises(ClientError) as caught:
+        RelayChange(options(), BEFORE, payload)
+    assert caught.value.full_code == "client.malformed"
