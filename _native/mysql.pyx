@@ -28,7 +28,6 @@ cdef enum:
     CURSOR_EXISTS = 0x0040
     PS_OUT_PARAMS = 0x1000
     PROGRESS = 0xFFFF
-    OK_SHORTEST = 7            # bytes: a metadata flag of 0 and a count are at most 5
 
 cdef unsigned char REPLIES[256]
 
@@ -87,9 +86,8 @@ cdef inline uint16_t load2(const unsigned char* p) noexcept:
 @cython.final
 cdef class ResponseScanner:
 
-    def __init__(self, bint deprecate_eof=False, bint metadata_flag=False):
+    def __init__(self, bint deprecate_eof=False):
         self.deprecate_eof = deprecate_eof
-        self.metadata_flag = metadata_flag
         self.state = SCAN_DONE
 
     cdef void begin(self, Reply reply) noexcept:
@@ -246,24 +244,22 @@ cdef class ResponseScanner:
             return True
 
         if self.state == SCAN_FIRST:
-            if first == OK and not (self.metadata_flag and length < OK_SHORTEST):
+            if first == OK:
                 return self.finish_ok(p, length)
             if first == INFILE:
                 self.after = SCAN_INFILE
                 return True
             if first == EOF:
                 return self.finish_eof(p, length) if length < 9 else self.finish_ok(p, length)
-            # metadata_follows: one byte, 0 when the definitions are left out. MySQL puts it in
-            # front of the count (optional metadata), MariaDB behind it (metadata cache).
-            if self.metadata_flag:
-                p += 1
-                length -= 1
             used = read_lenenc(p, min(length, <uint32_t>HEAD_BYTES), &count)
             if used <= 0 or count == 0:
                 self.fault_code = FAULT_SHORT
                 return False
             self.columns = count
-            if first == 0 or (<uint32_t>used < length and p[used] == 0):
+            # A byte after the count is metadata_follows (MySQL's optional metadata, MariaDB's
+            # metadata cache); 0 means the definitions are left out. MySQL's documentation puts
+            # it before the count, its server does not: see the captures commands_metadata*.
+            if <uint32_t>used < length and p[used] == 0:
                 self.after = SCAN_ROWS if self.deprecate_eof else SCAN_COLUMNS_END
             else:
                 self.after = SCAN_COLUMNS

@@ -87,12 +87,11 @@ cdef bint may_kill(
 cdef class Session(Owner):
 
     def __init__(self, Endpoint client not None, Endpoint backend not None, driver, *,
-                 bint deprecate_eof, bint query_attributes=False, bint metadata_flag=False,
-                 double idle_timeout=0.0):
+                 bint deprecate_eof, bint query_attributes=False, double idle_timeout=0.0):
         self.client = client
         self.backend = backend
         self.driver = driver
-        self.scanner = ResponseScanner(deprecate_eof, metadata_flag)
+        self.scanner = ResponseScanner(deprecate_eof)
         self.framer = CommandFramer()
         self.query_attributes = query_attributes
         self.idle_timeout = idle_timeout

@@ -57,7 +57,6 @@ cdef Reply reply_of(unsigned char command) noexcept
 
 cdef class ResponseScanner:
     cdef public bint deprecate_eof      # CLIENT_DEPRECATE_EOF was agreed with the backend
-    cdef public bint metadata_flag      # CLIENT_OPTIONAL_RESULTSET_METADATA was agreed (MySQL)
     cdef ScanState state
     cdef ScanState after                # state once the current packet has ended
     cdef readonly int fault_code

@@ -14,9 +14,7 @@ class ResponseScanner:
 
     deprecate_eof: bool
     """CLIENT_DEPRECATE_EOF was agreed with the backend."""
-    metadata_flag: bool
-    """CLIENT_OPTIONAL_RESULTSET_METADATA was agreed: a byte stands before the column count."""
-    def __init__(self, deprecate_eof: bool = False, metadata_flag: bool = False) -> None: ...
+    def __init__(self, deprecate_eof: bool = False) -> None: ...
     def start(self, command: int) -> None:
         """Await the response to the command byte `command` (COM_QUERY is 3)."""
     def scan(self, data: Buffer) -> int:

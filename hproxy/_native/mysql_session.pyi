@@ -36,7 +36,6 @@ class Session(Owner):
         *,
         deprecate_eof: bool,
         query_attributes: bool = False,
-        metadata_flag: bool = False,
         idle_timeout: float = 0.0,
     ) -> None: ...
     @property

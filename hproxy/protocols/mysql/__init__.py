@@ -36,7 +36,6 @@ def _session(
         driver,
         deprecate_eof=Capability.DEPRECATE_EOF in agreed,
         query_attributes=Capability.QUERY_ATTRIBUTES in agreed,
-        metadata_flag=Capability.OPTIONAL_RESULTSET_METADATA in agreed,
         idle_timeout=idle_timeout,
     )
 
