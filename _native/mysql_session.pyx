@@ -184,6 +184,9 @@ cdef class Session(Owner):
                 self.client.pause()
         if file_sent and self.backend.inbox_length:
             self.backend.redeliver()    # what it said while the file was on its way
+            # Answered already: what follows the file is in our hands, not in the inbox.
+            if self.session_state == SESSION_IDLE and pos < length:
+                pos += self.client_data(data + pos, length - pos)
         return pos
 
     cdef Py_ssize_t slow_length(self, const unsigned char* p, Py_ssize_t have) noexcept:
