@@ -63,7 +63,7 @@ def eof(deprecate_eof: bool, status: int = 2, warnings: int = 0) -> list[bytes]:
     return [b"\xfe" + u16(warnings) + u16(status)]
 
 
-def err(number: int) -> bytes:
+def err(number: int = 1064) -> bytes:
     return b"\xff" + u16(number) + b"#HY000said so"
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
+from hproxy._native.endpoint import Endpoint
 from hproxy._native.mysql_session import Session
 from hproxy._native.reactor import Reactor
 from hproxy.protocols.mysql.wire import join
@@ -81,15 +82,16 @@ class Rig:
         idle_timeout: float = 0.0,
         client_buffer: int | None = None,
         backend_buffer: int | None = None,
-        connect: Callable[..., tuple[Peer, object]] = pair,
+        connect: Callable[..., tuple[Peer, Endpoint]] = pair,
+        reactor: Reactor | None = None,
     ) -> None:
-        self.reactor = Reactor()
+        self.reactor = reactor or Reactor()
         self.client, client_end = connect(self.reactor, send_buffer=client_buffer)
         self.backend, backend_end = connect(self.reactor, send_buffer=backend_buffer)
         self.driver = Driver()
         self.session = Session(
-            client_end,  # type: ignore[arg-type]
-            backend_end,  # type: ignore[arg-type]
+            client_end,
+            backend_end,
             self.driver,
             deprecate_eof=deprecate_eof,
             query_attributes=query_attributes,

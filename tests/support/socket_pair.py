@@ -34,7 +34,7 @@ class Peer:
         sent = self.socket.send(data)
         assert sent == len(data), f"only {sent} of {len(data)} bytes fit"
 
-    def send_some(self, data: bytes) -> int:
+    def send_some(self, data: bytes | memoryview) -> int:
         """Send what fits."""
         try:
             return self.socket.send(data)

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An ordinary command costs no Python: no function of ours or of anybody's is called for it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from tests.native.responses import binary_row, columns, eof, framed
+from tests.native.rig import Rig, packet
+
+ROUNDS = 10_000
+WARM_UP = 10
+QUERY = packet(b"\x03SELECT c FROM sbtest1 WHERE id = 4711")
+EXECUTE = packet(b"\x17\x01\x00\x00\x00\x00\x01\x00\x00\x00\x00\x01\x08\x00" + bytes(8))
+TEXT = framed([*columns(1, True), b"\x0a0123456789", *eof(True)])
+BINARY = framed([*columns(1, True), binary_row(b"\x0a0123456789"), *eof(True)])
+
+
+def run(rig: Rig, command: bytes, answer: bytes, rounds: int, poll: Callable[[], int]) -> list[str]:
+    """Round trips with nothing but builtins between; what was called, by name, with `poll`."""
+    client, backend = rig.client.socket, rig.backend.socket
+    ask, hear, take, say = client.send, client.recv, backend.recv, backend.send
+    size, room = len(command), len(answer)
+    called: list[str] = []
+
+    def profile(frame: FrameType, event: str, argument: Any) -> None:
+        # The debug build shows its compiled functions, too: they are what is meant to run.
+        if event == "call" and not frame.f_code.co_filename.endswith(".pyx"):
+            called.append(frame.f_code.co_qualname)
+        elif event == "c_call":
+            called.append(argument.__qualname__)
+
+    sys.setprofile(profile)
+    try:
+        for _ in range(rounds):
+            ask(command)
+            poll()
+            if len(take(size)) != size:
+                break
+            say(answer)
+            poll()
+            if len(hear(room)) != room:
+                break
+    finally:
+        sys.setprofile(None)
+    return called
+
+
+@pytest.mark.parametrize(
+    ("command", "answer"), [(QUERY, TEXT), (EXECUTE, BINARY)], ids=["query", "execute"]
+)
+def test_no_python_runs_for_an_ordinary_command(command: bytes, answer: bytes) -> None:
+    rig = Rig(idle_timeout=600.0).start()
+    run(rig, command, answer, WARM_UP, rig.reactor.poll)
+    called = run(rig, command, answer, ROUNDS, rig.reactor.poll)
+    assert rig.session.commands == WARM_UP + ROUNDS
+    # What this test itself calls; the profiler would show anything below poll() as well.
+    by_name = {name: called.count(name) for name in set(called)}
+    assert by_name.pop("setprofile") == 1
+    assert by_name.pop("len") == 2 * ROUNDS
+    assert by_name == {"socket.send": 2 * ROUNDS, "socket.recv": 2 * ROUNDS}
+    assert rig.driver.told == []
+
+
+def test_the_profiler_would_see_a_slow_command() -> None:
+    """The counterpart: a KILL does come up to Python, and this way of looking shows it."""
+    rig = Rig().start()
+    called = run(rig, packet(b"\x03KILL 5"), TEXT, 1, rig.reactor.poll)
+    assert "Driver.slow_command" in called
+
+
+def test_a_command_wakes_the_reactor_twice() -> None:
+    """One event for the command and one for its answer; nothing spins, nothing is armed anew."""
+    rig = Rig().start()
+    run(rig, QUERY, TEXT, WARM_UP, rig.reactor.poll)
+    wakeups, events = rig.reactor.wakeups, rig.reactor.events
+    run(rig, QUERY, TEXT, 1000, rig.reactor.poll)
+    assert rig.reactor.wakeups - wakeups == 2000
+    assert rig.reactor.events - events == 2000
