@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Proxies in front of the real servers, started once per configuration and shared.
 
-    proxy(server, auth="table", tls={"client": "off"})     a running `tests.support.proxy.Proxy`
-    route                                                  each server x each auth mode in turn
+proxy(server, auth="table", tls={"client": "off"})     a running `tests.support.proxy.Proxy`
+route                                                  each server x each auth mode in turn
 """
 
 from __future__ import annotations

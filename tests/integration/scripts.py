@@ -187,7 +187,7 @@ def prepared(client: RecordingClient) -> None:
 
 
 def long_data(client: RecordingClient) -> None:
-    statement = prepare(client, "SELECT LENGTH(?), MD5(?)")
+    statement = prepare(client, "SELECT LENGTH(?), SHA2(?, 256)")
     for index in (0, 1):
         for piece in (b"a" * 10, b"b" * 100_000, b""):
             head = bytes([Command.STMT_SEND_LONG_DATA]) + struct.pack("<IH", statement, index)

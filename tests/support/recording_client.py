@@ -291,7 +291,7 @@ class RecordingClient:
                 self._upload(files.pop(0))
                 continue
             status: ServerStatus | None
-            if first[0] == OK and len(first) >= 7:
+            if first[0] == OK:
                 status = OkPacket.parse(first, self.capabilities).status
             else:
                 status = self._one_result(first, out)
@@ -301,10 +301,11 @@ class RecordingClient:
     def _one_result(self, first: bytes, out: list[bytes]) -> ServerStatus | None:
         """A result set behind its count; None when it ended with an error or has a cursor."""
         defined = True
-        if Capability.OPTIONAL_RESULTSET_METADATA in self.capabilities:
-            # MySQL puts the flag in front of the count, MariaDB behind it.
-            defined, first = bool(first[0]), first[1:]
-        elif MariadbCapability.CACHE_METADATA in self.mariadb:
+        if (
+            Capability.OPTIONAL_RESULTSET_METADATA in self.capabilities
+            or MariadbCapability.CACHE_METADATA in self.mariadb
+        ):
+            # MySQL's manual shows the flag in front of the count; servers put it behind.
             defined, first = bool(first[-1]), first[:-1]
         columns = first[0] if len(first) == 1 else int.from_bytes(first[1:3], "little")
         if defined:
