@@ -392,8 +392,13 @@ class ChangeUser:
         ]
         if self.charset is not None:
             out.append(u16(self.charset))
-            if Capability.PLUGIN_AUTH in capabilities and self.plugin is not None:
+            plugins = Capability.PLUGIN_AUTH in capabilities
+            if plugins and self.plugin is not None:
                 out.append(nul_string(self.plugin))
-                if Capability.CONNECT_ATTRS in capabilities and self.attributes is not None:
-                    out.append(write_attributes(self.attributes))
+            if (
+                Capability.CONNECT_ATTRS in capabilities
+                and self.attributes is not None
+                and (self.plugin is not None or not plugins)
+            ):
+                out.append(write_attributes(self.attributes))
         return b"".join(out)

@@ -299,17 +299,22 @@ class RelayChange(RelayLogin):
         super().__init__(options)
         capabilities, _ = split(login.capabilities)
         change = read_change(payload, capabilities)
-        self.payload = payload
         self.plugin = login.plugin if change.plugin is None else change.plugin
         self.scramble = login.scramble
-        self.facts = replace(
-            login,
-            user=change.user,
-            database=change.database,
-            charset=login.charset if change.charset is None else change.charset,
-        )
+        charset = login.charset if change.charset is None else change.charset
+        self.payload = payload
+        if options.attributes and Capability.CONNECT_ATTRS in capabilities:
+            # They replace those of the login: ours must come again, nobody may forge them, and
+            # a server that was promised some refuses a command without.
+            self.payload = replace(
+                change,
+                charset=charset,
+                plugin=self.plugin,
+                attributes=client_attributes(change.attributes or (), options),
+            ).build(capabilities)
+        self.facts = replace(login, user=change.user, database=change.database, charset=charset)
 
     def start(self) -> Sequence[Action]:
-        """The client's command goes on; attributes of ours are known to the backend already."""
+        """The client's command goes on."""
         self.state = RelayState.VERDICT
         return Send(BACKEND, self.payload), Read(BACKEND)

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from hproxy.errors import ClientError
 from hproxy.protocols.base import LoginResult
 from hproxy.protocols.model import Done, PacketArrived, Read, Refuse, Send, Side
 from hproxy.protocols.mysql import auth
+from hproxy.protocols.mysql.constants import Capability
 from hproxy.protocols.mysql.handshake import AuthMoreData, AuthSwitchRequest, ChangeUser
 from hproxy.protocols.mysql.relay import RelayChange
 from tests.support.logins import DENIED, OK, OURS, PASSWORD, options, rsa_key
@@ -29,10 +32,55 @@ CHANGE = ChangeUser(b"bob", b"x" * 32, b"till", 45, auth.CACHING_SHA2, ((b"a", b
 
 
 def changing(change: ChangeUser = CHANGE, **given: object) -> Playbook:
-    """The command was passed on."""
-    payload = change.build(OURS)
-    book = Playbook(RelayChange(options(**given), BEFORE, payload))
-    return book << Send(BACKEND, payload) << Read(BACKEND)
+    """The command was passed on, with attributes of ours."""
+    book = Playbook(RelayChange(options(**given), BEFORE, change.build(OURS)))
+    return book << Send << Read(BACKEND)
+
+
+def passed_on(
+    change: ChangeUser, agreed: Capability = OURS, **given: object
+) -> tuple[bytes, ChangeUser]:
+    """What the backend reads, raw and parsed."""
+    login = replace(BEFORE, capabilities=int(agreed))
+    [send, _] = RelayChange(options(**given), login, change.build(agreed)).start()
+    assert isinstance(send, Send)
+    return send.payload, ChangeUser.parse(send.payload, agreed)
+
+
+def test_attributes_are_ours_again() -> None:
+    """The command replaces those of the login: a client could pose as another address."""
+    forged = replace(CHANGE, attributes=((b"_client_ip", b"6.6.6.6"), (b"a", b"b")))
+    _, read = passed_on(forged, client_host="10.0.0.1")
+    assert read.attributes is not None
+    assert read.attributes[0] == (b"a", b"b")
+    assert [value for name, value in read.attributes if name == b"_client_ip"] == [b"10.0.0.1"]
+    assert replace(read, attributes=None) == replace(CHANGE, attributes=None)
+
+
+@pytest.mark.parametrize("agreed", [OURS, OURS & ~Capability.PLUGIN_AUTH])
+@pytest.mark.parametrize(
+    "change",
+    [
+        ChangeUser(b"bob", b"x" * 20),
+        ChangeUser(b"bob", b"x" * 20, b"till", 45),
+        ChangeUser(b"bob", b"x" * 20, b"till", 45, auth.NATIVE),
+    ],
+)
+def test_a_client_without_attributes_is_given_some(change: ChangeUser, agreed: Capability) -> None:
+    """The backend agreed on attributes with us: MariaDB and MySQL refuse a command without."""
+    _, read = passed_on(change, agreed)
+    assert read.attributes
+    assert (read.user, read.auth_response, read.database) == (
+        change.user,
+        change.auth_response,
+        change.database,
+    )
+    assert read.charset == (change.charset or BEFORE.charset)
+
+
+def test_without_attributes_of_ours_the_command_goes_on_as_it_came() -> None:
+    payload, _ = passed_on(CHANGE, attributes=False)
+    assert payload == CHANGE.build(OURS)
 
 
 def test_yes_at_once() -> None:
