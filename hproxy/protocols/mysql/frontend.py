@@ -167,7 +167,8 @@ class ClientLogin(Machine):
     def _choose(self) -> auth.Plugin | None:
         """The account's plugin, else the client's if it can serve, else one that can."""
         if self.account is not None and self.account.plugin is not None:
-            return auth.PLUGINS.get(self.account.plugin.encode())
+            own = auth.PLUGINS.get(self.account.plugin.encode())
+            return None if own is None or (own.reveals and not self.secure) else own
         named = auth.PLUGINS.get(self.client_plugin)
         candidates = [named, auth.PLUGINS[self.options.default_plugin.encode()]]
         candidates += [auth.PLUGINS[auth.NATIVE], auth.PLUGINS[auth.CACHING_SHA2]]

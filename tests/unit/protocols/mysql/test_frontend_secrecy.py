@@ -97,6 +97,17 @@ def test_the_refusal_says_whether_a_password_was_used() -> None:
     assert b"(using password: NO)" in no  # type: ignore[operator]
 
 
+@pytest.mark.parametrize("secure", [True, False], ids=["secure", "open"])
+@pytest.mark.parametrize("plugin", [NATIVE, CLEAR])
+def test_an_account_bound_to_clear_passwords_is_never_asked_for_one_in_the_open(
+    plugin: bytes, secure: bool
+) -> None:
+    bound = account(plugin=CLEAR.decode())
+    seen = dialogue(bound, plugin, auth.Credential(PASSWORD), secure, True)
+    assert (seen[-1] == "welcome") is secure
+    assert secure or len(seen) == 2  # the greeting and the refusal: no switch
+
+
 @pytest.mark.parametrize("form", ["clear", "sha2 hash", "native hash"])
 def test_nothing_that_is_shown_holds_a_password(form: str) -> None:
     found = account(SECRETS[form])
