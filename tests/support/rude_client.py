@@ -151,6 +151,15 @@ class RudeClient:
         first = self.ending()
         return first, (first if first in (CLOSED, RESET) else self.ending())
 
+    def ending_of_bytes(self) -> str:
+        """How the connection ended, whatever came before that."""
+        try:
+            while self.sock.recv(65536):
+                pass
+        except ConnectionError:
+            return RESET.state
+        return CLOSED.state
+
     # -- ways to leave ------------------------------------------------------------------
 
     def quit(self) -> None:

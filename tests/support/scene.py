@@ -50,13 +50,14 @@ class Scene:
         users: Sequence[Mapping[str, Any]] = (),
         backend_limit: int = 1000,
         log_level: str = "debug",
+        tls: str = "off",
         **options: object,
     ) -> None:
         """`options` are keys of [proxy]. The first backend is preferred over the others."""
         sections: dict[str, Any] = {
             "server": {"listen_addr": "127.0.0.1:0", "data_dir": str(folder), **(server or {})},
             "proxy": {"mode": "mysql", **options},
-            "tls": {"client": "off"},
+            "tls": {"client": tls},
             "logging": {"level": log_level},
             "mysql_servers": [
                 {
