@@ -100,19 +100,21 @@ class EmbeddedDatabase:
         self._folder = tempfile.TemporaryDirectory(prefix="hproxy-embedded-")
         self._path = Path(self._folder.name) / f"{name}.db"
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix=name)
+        # Held open to the end: the last connection that closes would take the journal away under
+        # the one that is just opening.
+        self._keeper = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         self._fill(script)
 
     def _fill(self, script: Iterable[str]) -> None:
-        connection = sqlite3.connect(self._path, isolation_level=None)
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = OFF")
-            connection.execute("BEGIN")
-            for statement in (*script, *schema_views(self._schema)):
-                connection.execute(statement)
-            connection.execute("COMMIT")
-        finally:
-            connection.close()
+        for statement in (
+            "PRAGMA journal_mode = WAL",
+            "PRAGMA synchronous = OFF",
+            "BEGIN",
+            *script,
+            *schema_views(self._schema),
+            "COMMIT",
+        ):
+            self._keeper.execute(statement)
 
     def find(self, user: bytes) -> Account | None:
         """The account of this name."""
@@ -139,14 +141,13 @@ class EmbeddedDatabase:
         return EmbeddedSession(engine, self._executor, self._budget_sec)
 
     def _connect(self) -> sqlite3.Connection:
-        # Waiting for locks is the session's business, hence no timeout here.
-        connection = sqlite3.connect(
-            self._path, timeout=0, isolation_level=None, check_same_thread=False
-        )
+        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute(f"PRAGMA max_page_count = {MAX_DATABASE_BYTES // PAGE_BYTES}")
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("PRAGMA foreign_keys = ON")
+        # From here on waiting for locks is the session's business.
+        connection.execute("PRAGMA busy_timeout = 0")
         if self._read_only:
             connection.execute("PRAGMA query_only = ON")
         # No client may reach another file: ATTACH and VACUUM INTO need an attached database.
@@ -160,4 +161,5 @@ class EmbeddedDatabase:
     def close(self) -> None:
         """Give up threads and files; call it when no session is left."""
         self._executor.shutdown(wait=True)
+        self._keeper.close()
         self._folder.cleanup()
