@@ -132,14 +132,23 @@ class BackendLogin(Machine):
 
     def _respond(self, capabilities: Capability) -> Sequence[Action]:
         assert self.response is not None
-        answer = self._answer()
-        if answer is None:
-            # Not a plugin of ours, or not with what we know: the server will switch.
-            self.plugin, answer = auth.NATIVE, b""
+        answer = self._first_answer()
         packet = replace(
             self.response, capabilities=capabilities, auth_response=answer, plugin=self.plugin
         )
         return self.to(BackendState.VERDICT, Send(BACKEND, packet.build()), Read(BACKEND))
+
+    def _first_answer(self) -> bytes:
+        """Under the plugin that was named, else under one that what we know can answer.
+
+        A server whose account wants that one takes the answer as it is, any other switches; so
+        it must not be left empty: that would be an empty password.
+        """
+        for plugin in (self.plugin, auth.NATIVE, auth.CACHING_SHA2):
+            self.plugin = plugin
+            if (answer := self._answer()) is not None:
+                return answer
+        return b""
 
     def _answer(self) -> bytes | None:
         plugin = auth.PLUGINS.get(self.plugin)
@@ -151,7 +160,6 @@ class BackendLogin(Machine):
         """The backend says yes, no, or wants something more."""
         payload, kind = event.payload, event.payload[0]
         if kind == OK:
-            assert self.response is not None or self.backend_id
             capabilities = self.wanted.capabilities
             if self.response is not None:
                 capabilities = wide(self.response.capabilities, self.response.mariadb)
@@ -249,9 +257,7 @@ class BackendChange(BackendLogin):
     def start(self) -> Sequence[Action]:
         """The command says everything; servers usually answer with a switch."""
         agreed, _ = split(self.wanted.capabilities)
-        answer = self._answer()
-        if answer is None:
-            self.plugin, answer = auth.NATIVE, b""
+        answer = self._first_answer()
         change = ChangeUser(
             user=self.wanted.user,
             auth_response=answer,
