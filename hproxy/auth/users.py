@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hproxy.errors import ClientError
@@ -17,7 +17,7 @@ class Account:
     """One row of mysql_users, with what logins have taught us since."""
 
     username: bytes
-    secret: Any
+    secret: Any = field(repr=False)
     """The protocol's parsed password column."""
     default_schema: bytes = b""
     hostgroup: int = 0
@@ -26,7 +26,7 @@ class Account:
     plugin: str | None = None
     """Authentication plugin this account must use; None lets the client choose."""
     sessions: int = 0
-    credential: Any = None
+    credential: Any = field(default=None, repr=False)
     """What opens backends: learned from a full login when the secret is a hash."""
 
 
