@@ -62,7 +62,7 @@ SCRAMBLE = b"s" * 20
 
 def wanted(credential: auth.Credential = KNOWN, **fields: Any) -> LoginResult:
     """What the client logged in as."""
-    fields = {"capabilities": int(CLIENTS), "charset": 45, "database": b"shop"} | fields
+    fields = dict[str, Any](capabilities=int(CLIENTS), charset=45, database=b"shop") | fields
     return LoginResult(user=b"ann", credential=credential, **fields)
 
 
@@ -312,7 +312,23 @@ def test_sha1_opens_native_and_nothing_else() -> None:
         switched(plugin, ONLY_SHA1) << Refuse
     book = greeted(wanted(ONLY_SHA1)) << Send << Read(BACKEND)  # its greeting says sha2
     went = HandshakeResponse.parse(book.sent)
-    assert (went.plugin, went.auth_response) == (NATIVE, b"")
+    scramble = Greeting.parse(MYSQL).scramble
+    assert went.plugin == NATIVE
+    assert went.auth_response == auth.PLUGINS[NATIVE].respond(KNOWN, scramble, False)
+
+
+def test_sha256_answers_a_server_whose_greeting_says_native() -> None:
+    book = greeted(wanted(ONLY_SHA256), payload=MARIADB) << Send << Read(BACKEND)
+    went = HandshakeResponse.parse(book.sent)
+    assert went.plugin == CACHING_SHA2
+    assert len(went.auth_response) == 32
+
+
+@pytest.mark.parametrize("plugin", [b"", b"dialog", CLEAR])
+def test_a_greeting_that_names_what_we_cannot_answer(plugin: bytes) -> None:
+    book = greeted(payload=greeting(plugin=plugin)) << Send << Read(BACKEND)
+    went = HandshakeResponse.parse(book.sent)
+    assert (went.plugin, len(went.auth_response)) == (NATIVE, 20)
 
 
 def test_sha256_opens_the_fast_path_only() -> None:
