@@ -28,7 +28,6 @@ from hproxy.session.converse import Refusal, converse
 
 __all__ = ["Counters", "Server"]
 
-LOGIN_SEC = 10.0
 MAX_LOGIN_PACKET = 65536
 
 
@@ -55,6 +54,7 @@ class Server:
     max_connections: int = 1000
     max_packet: int = 64 << 20
     idle_sec: float = 28800.0
+    login_sec: float = 10.0
     counters: Counters = field(default_factory=Counters)
     _dialogues: dict[int, Dialogue] = field(default_factory=dict)
     _last_id: int = 0
@@ -139,7 +139,7 @@ class Server:
             client_secure=peer == "unix",
             rsa_key=self.rsa_key,
         )
-        async with asyncio.timeout(LOGIN_SEC):
+        async with asyncio.timeout(self.login_sec):
             machine = PROTOCOL.client_login(options, self.database.profile)
             login = await self._log_in(machine, channel)
         client = Client(number, login.user.decode("utf-8", "replace"), host)
@@ -186,7 +186,7 @@ class Server:
         """COM_CHANGE_USER. Raises Refusal, which ends the connection, as on a server."""
         channel = dialogue.channel
         options = replace(options, client_secure=options.client_secure or channel.endpoint.secured)
-        async with asyncio.timeout(LOGIN_SEC):
+        async with asyncio.timeout(self.login_sec):
             machine = PROTOCOL.client_change(options, dialogue.login, payload)
             login = await self._log_in(machine, channel)
         user = login.user.decode("utf-8", "replace")

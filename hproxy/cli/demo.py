@@ -157,7 +157,7 @@ def _colour() -> bool:
 
 
 def _say(text: str = "", **style: object) -> None:
-    if _colour():
+    if style and _colour():
         text = click.style(text, **style)  # type: ignore[arg-type]
     click.echo(text)
 
@@ -186,6 +186,7 @@ def _report(burst: Burst, servers: dict[str, Server]) -> None:
             if name in burst.shares
         )
         _say(f"  user {user:6}  {spread} (hostgroup: {' and '.join(members)})")
+    _say("  (clients, proxy and databases share one thread here; `make bench` measures the proxy)")
     _say(f"  errors: {len(burst.errors)}", fg="red" if burst.errors else "green")
     for error in burst.errors[:5]:
         _say(f"    {error}", fg="red")

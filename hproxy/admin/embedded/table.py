@@ -52,7 +52,7 @@ def definition(found: TableColumn, table: str) -> Column:
     declared = found.type
     if "int" in declared:
         return column(found.name, int, table)
-    if any(word in declared for word in ("real", "floa", "doub")):
+    if any(word in declared for word in ("real", "float", "double")):
         return column(found.name, float, table)
     if "blob" in declared or "binary" in declared:
         return column(found.name, bytes, table)

@@ -192,7 +192,7 @@ def test_prepare_refuses_what_cannot_run() -> None:
         for sql, number in (
             ("SELECT nope FROM city", 1054),
             ("INSERT INTO nope VALUES (?)", 1146),
-            ("SELEKT 1", 1064),
+            ("FROB 1", 1064),
             ("SELECT 1; SELECT 2", 1064),
             ("", 1065),
         ):
