@@ -150,11 +150,19 @@ class ClientLogin(Machine):
         wanted = self._choose()
         if wanted is None:
             return self._refuse()
-        if wanted.name == self.client_plugin and len(self.scramble) == wanted.scramble_bytes:
+        agreed, _ = split(self.facts.capabilities)
+        switchable = Capability.PLUGIN_AUTH in agreed
+        # libmariadb shows a plugin of its own choice no scramble of another one: its first
+        # answer is then empty, and it waits for a switch, to this very plugin too.
+        unasked = not self.answer and self.client_plugin != self.greeting.plugin
+        if (
+            wanted.name == self.client_plugin
+            and len(self.scramble) == wanted.scramble_bytes
+            and not (unasked and switchable)
+        ):
             self.plugin = wanted
             return self._check()
-        agreed, _ = split(self.facts.capabilities)
-        if Capability.PLUGIN_AUTH not in agreed:
+        if not switchable:
             return self._refuse()
         self.plugin = wanted
         self.scramble = auth.new_scramble(wanted.scramble_bytes)
