@@ -30,6 +30,20 @@ ACCOUNTS = {
 ProxyFactory = Callable[..., Proxy]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "full: every combination, for minutes; only with -m full")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the long matrix out unless it is asked for by name."""
+    if "full" in config.option.markexpr:
+        return
+    long = [item for item in items if item.get_closest_marker("full")]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
+
+
 class Fleet:
     """The proxies of this test run, by what they were started with."""
 
