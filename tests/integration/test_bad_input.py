@@ -15,6 +15,7 @@ import pytest
 
 from hproxy.protocols.mysql.wire import frames
 from tests.support.fake_backend import FakeBackend, frame
+from tests.support.mutation import mutated
 from tests.support.process import descriptors, eventually, resident_kib
 from tests.support.rude_client import CLOSED, WANTED, Answer, RudeClient
 from tests.support.scene import Scene
@@ -205,27 +206,6 @@ def test_commands_sent_ahead_are_answered_in_order(scene: Scene) -> None:
 
 
 # -- ten thousand ----------------------------------------------------------------------
-
-
-def mutated(random_: random.Random, data: bytes) -> bytes:
-    """A few bytes changed, removed, doubled, moved, or the rest cut off."""
-    out = bytearray(data)
-    for _ in range(random_.randint(1, 4)):
-        at = random_.randrange(len(out) + 1)
-        match random_.randrange(6):
-            case 0:
-                out[at : at + 1] = bytes([random_.choice((0, 1, 3, 0x11, 0xFB, 0xFE, 0xFF))])
-            case 1:
-                del out[at : at + random_.randint(1, 8)]
-            case 2:
-                out[at:at] = random_.randbytes(random_.randint(1, 16))
-            case 3:
-                del out[at:]
-            case 4:
-                out[at:at] = out[at : at + 12]
-            case 5:
-                out[at : at + 3] = random_.randbytes(3)
-    return bytes(out)
 
 
 def converse(scene: Scene, number: int) -> None:

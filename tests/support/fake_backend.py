@@ -33,7 +33,7 @@ from hproxy.protocols.mysql.wire import join, try_packet, u8, u24
 
 __all__ = ["Connection", "FakeBackend", "Script", "answering", "frame", "result", "serving"]
 
-WAIT_S = 30.0
+WAIT_S = 100.0
 VERSION = b"8.0.39-fake"
 NATIVE = b"mysql_native_password"
 SCRAMBLE = b"abcdefghijklmnopqrst"
@@ -75,6 +75,8 @@ class Connection:
         self.sock = sock
         self.number = number
         self.login: HandshakeResponse | None = None
+        self.mutate: Callable[[bytes], bytes] | None = None
+        """Done to everything that is sent, if set."""
         self._held = b""
 
     # -- the way it should be -----------------------------------------------------
@@ -122,6 +124,8 @@ class Connection:
 
     def send(self, data: bytes) -> None:
         """Send raw bytes."""
+        if self.mutate is not None:
+            data = self.mutate(data)
         try:
             self.sock.sendall(data)
         except ConnectionError:
@@ -224,6 +228,12 @@ class FakeBackend:
         finally:
             connection.sock.close()
 
+    def cut(self) -> None:
+        """End every connection there is now; new ones are welcome."""
+        for connection in self._open:
+            with contextlib.suppress(OSError):
+                connection.sock.shutdown(socket.SHUT_RDWR)
+
     def stop(self) -> None:
         """Close everything; raises what a script raised."""
         self.stopped.set()
@@ -231,9 +241,7 @@ class FakeBackend:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        for connection in self._open:
-            with contextlib.suppress(OSError):
-                connection.sock.shutdown(socket.SHUT_RDWR)
+        self.cut()
         for thread in self._threads:
             thread.join(WAIT_S)
         if self.failures:
