@@ -48,6 +48,8 @@ cdef object TLS_CLOSED = ssl.SSLZeroReturnError
 cdef object TLS_ERROR = ssl.SSLError
 
 
+# Owners are called through a local reference: Cython lends the one in `self.owner`, and an owner
+# that closes this endpoint gives that up while it still runs.
 cdef class Owner:
 
     cdef Py_ssize_t on_data(
@@ -278,6 +280,7 @@ cdef class Endpoint(Pollable):
         return self.rearm()
 
     cdef int flush(self) except -1:
+        cdef Owner owner = self.owner
         cdef Py_ssize_t length, before = self.queued()
         cdef const char* data
         cdef ssize_t sent
@@ -301,8 +304,8 @@ cdef class Endpoint(Pollable):
                     return 0
                 return self.send_fin() if self.fin else 0
             self.deadline = self.reactor.now + LINGER_SECONDS
-        elif self.owner is not None and before and self.queued() <= LOW_WATER:
-            return self.owner.on_drained(self)
+        elif owner is not None and before and self.queued() <= LOW_WATER:
+            return owner.on_drained(self)
         return 0
 
     cdef int rearm(self) except -1:
@@ -339,6 +342,7 @@ cdef class Endpoint(Pollable):
 
     cdef bint step_handshake(self) except? True:
         """One step; True once plaintext may be read."""
+        cdef Owner owner = self.owner
         cdef object sealed, error = None
         try:
             self.tls.do_handshake()
@@ -355,21 +359,23 @@ cdef class Endpoint(Pollable):
             return False
         if error is not None:
             self.broken = True          # nothing of ours can be read without keys
-        if self.owner is not None:
-            self.owner.on_secured(self, error)
+        if owner is not None:
+            owner.on_secured(self, error)
         return error is None
 
     # -- end of life -----------------------------------------------------------
 
     cdef int on_deadline(self) except -1:
-        if self.lingering or self.owner is None:
+        cdef Owner owner = self.owner
+        if self.lingering or owner is None:
             self.close()
             return 0
-        return self.owner.on_deadline(self)
+        return owner.on_deadline(self)
 
     cdef int on_failure(self, object error) except -1:
-        if self.owner is not None:
-            return self.owner.on_broken(self, error)
+        cdef Owner owner = self.owner
+        if owner is not None:
+            return owner.on_broken(self, error)
         self.close()
         raise error             # nobody is left to be told: it must not be lost all the same
 
