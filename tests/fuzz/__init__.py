@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A mutation fuzzer for everything that reads from the network."""
