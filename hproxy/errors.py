@@ -54,9 +54,9 @@ class HProxyError(Exception):
 
     def __str__(self) -> str:
         text = f"{self.summary}: {self.reason}" if self.reason else self.summary
-        if not self.facts:
-            return text
-        return f"{text} ({', '.join(f'{k}={v}' for k, v in self.facts.items())})"
+        # Packets are carried for the peer; a line of a log is for people.
+        shown = [f"{k}={v}" for k, v in self.facts.items() if not isinstance(v, bytes)]
+        return f"{text} ({', '.join(shown)})" if shown else text
 
 
 @dataclass(frozen=True, slots=True)

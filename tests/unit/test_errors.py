@@ -33,6 +33,12 @@ def test_configuration_with_one_and_with_several_findings() -> None:
     )
 
 
+def test_packets_among_the_facts_are_not_shown() -> None:
+    error = ConnectError("Too many", code="refused", number=1040, packet=b"\xff\x10\x04")
+    assert str(error) == "cannot connect to backend: Too many (number=1040)"
+    assert str(ConnectError(packet=b"\xff")) == "cannot connect to backend"
+
+
 def test_configuration_error_by_facts_is_one_finding() -> None:
     error = ConfigError("cannot listen", key="server.listen_addr", value=":1", hint="in use?")
     assert error.findings == (
