@@ -102,9 +102,9 @@ class Listener:
                 os.unlink(self._path)
 
     def _accept(self) -> None:
-        sock = self._sock
         for _ in range(BATCH):
-            if sock is None:
+            sock = self._sock
+            if sock is None:  # closed by the one we told of the last client
                 return
             try:
                 conn, peer = sock.accept()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 
 from hproxy.errors import ConnectError
@@ -51,7 +52,9 @@ async def _try(family: int, address: str | SocketAddress, keepalive_sec: int) ->
         await asyncio.get_running_loop().sock_connect(sock, address)
     except OSError as error:
         sock.close()
-        raise ConnectError(error.strerror or str(error)) from error
+        # asyncio's own text, "Connect call failed", says less than the number.
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise ConnectError(reason) from error
     except BaseException:
         sock.close()
         raise
