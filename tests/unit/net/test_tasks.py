@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Background tasks: kept while they run, heard when they fail, gone when cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+
+from hproxy.net.tasks import TaskSet
+from tests.unit.conftest import Run, until
+
+
+class Failures(list[tuple[str, BaseException]]):
+    def __call__(self, name: str, error: BaseException) -> None:
+        self.append((name, error))
+
+
+def test_a_task_is_kept_until_done(run: Run) -> None:
+    async def work() -> None:
+        failures = Failures()
+        tasks = TaskSet(failures)
+        go = asyncio.Event()
+        tasks.spawn(go.wait(), "waiting")
+        await asyncio.sleep(0)
+        assert len(tasks) == 1
+        assert "waiting" in {task.get_name() for task in asyncio.all_tasks()}
+        go.set()
+        await until(lambda: not len(tasks))
+        assert failures == []
+
+    run(work())
+
+
+def test_failures_are_told_by_name(run: Run) -> None:
+    async def fails() -> None:
+        raise ValueError("oops")
+
+    async def work() -> None:
+        failures = Failures()
+        tasks = TaskSet(failures)
+        tasks.spawn(fails(), "first")
+        tasks.spawn(fails(), "second")
+        await until(lambda: not len(tasks))
+        assert [(name, str(error)) for name, error in failures] == [
+            ("first", "oops"),
+            ("second", "oops"),
+        ]
+
+    run(work())
+
+
+def test_cancelling_is_no_failure(run: Run) -> None:
+    async def work() -> None:
+        failures = Failures()
+        tasks = TaskSet(failures)
+        cancel = tasks.spawn(asyncio.Event().wait(), "for ever")
+        tasks.spawn(asyncio.Event().wait(), "too")
+        cancel()
+        await until(lambda: len(tasks) == 1)
+        await tasks.cancel_all()
+        assert len(tasks) == 0
+        await tasks.cancel_all()
+        assert failures == []
+
+    run(work())
+
+
+def test_cancel_all_waits_for_the_end(run: Run) -> None:
+    ended = []
+
+    async def slow_to_leave() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.01)
+            ended.append(True)
+
+    async def work() -> None:
+        tasks = TaskSet(Failures())
+        tasks.spawn(slow_to_leave(), "slow")
+        await asyncio.sleep(0)
+        await tasks.cancel_all()
+        assert ended == [True]
+
+    run(work())
