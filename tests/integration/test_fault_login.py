@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -176,17 +175,7 @@ def test_tls_handshake_that_fails(how: str, tmp_path: Path, backend: FakeBackend
 
 def test_tls_client_vanishes_in_a_query(tmp_path: Path, mariadb: Server) -> None:
     with Scene(tmp_path, mariadb.address, tls="preferred") as scene:
-        client = scene.client()
-        response = bytearray(client.response())
-        response[1] |= Capability.SSL >> 8
-        client.sock.sendall(frame(bytes(response[:32]), 1))
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        client.sock = context.wrap_socket(client.sock)
-        client.sequence = 2
-        client.write_packet(bytes(response))
-        assert client.read_packet()[0] == 0
+        client = scene.client().log_in(tls=True)
         client.send_query("SELECT SLEEP(1)")
         client.reset()
         assert scene.told("client.gone")["state"] == "response"

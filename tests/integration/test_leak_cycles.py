@@ -58,6 +58,23 @@ def bad_password(client: RudeClient) -> None:
     assert refused.value.errno == 1045
 
 
+def under_tls(client: RudeClient) -> None:
+    assert client.log_in(tls=True).query("SELECT 1") == [b"\x011"]
+    client.quit()
+
+
+def resets_under_tls(client: RudeClient) -> None:
+    client.log_in(tls=True).send_query("SELECT 1")
+    client.reset()
+
+
+def leaves_in_the_tls_handshake(client: RudeClient) -> None:
+    request = bytearray(client.response()[:32])
+    request[1] |= 0x08
+    client.write_packet(bytes(request))
+    client.reset()
+
+
 def nonsense(client: RudeClient) -> None:
     client.log_in().sock.sendall(b"\xff" * 100)
     client.ending()
@@ -68,14 +85,16 @@ WAYS: list[Callable[[RudeClient], None]] = [
 ]  # fmt: skip
 
 
-def cycle(scene: Scene, number: int) -> None:
-    with RudeClient(scene.proxy.host, scene.proxy.port) as client:
-        WAYS[number % len(WAYS)](client)
+TLS_WAYS = [under_tls, resets_under_tls, leaves_in_the_tls_handshake, polite]
 
 
-def run(scene: Scene, numbers: range) -> None:
+def run(scene: Scene, ways: list[Callable[[RudeClient], None]], cycles: int) -> None:
+    def cycle(number: int) -> None:
+        with RudeClient(scene.proxy.host, scene.proxy.port) as client:
+            ways[number % len(ways)](client)
+
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for _ in pool.map(lambda number: cycle(scene, number), numbers):
+        for _ in pool.map(cycle, range(cycles)):
             pass
 
 
@@ -88,8 +107,18 @@ def settled(scene: Scene) -> None:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("mode", "cycles"), [("relay", CYCLES), ("table", CYCLES // 5)])
-def test_connect_and_kill(mode: str, cycles: int, tmp_path: Path, mariadb: Server) -> None:
+@pytest.mark.parametrize(
+    ("mode", "ways", "cycles"),
+    [("relay", WAYS, CYCLES), ("table", WAYS, CYCLES // 5), ("relay", TLS_WAYS, CYCLES // 10)],
+    ids=["relay", "table", "tls"],
+)
+def test_connect_and_kill(
+    mode: str,
+    ways: list[Callable[[RudeClient], None]],
+    cycles: int,
+    tmp_path: Path,
+    mariadb: Server,
+) -> None:
     with (
         Side(mariadb) as side,
         Scene(
@@ -99,14 +128,15 @@ def test_connect_and_kill(mode: str, cycles: int, tmp_path: Path, mariadb: Serve
             monitor_username="hproxy",
             monitor_password="hproxy",
             log_level="info",
+            tls="preferred",
         ) as scene,
     ):
         # What was there of others: several test runs may share the server.
-        run(scene, range(WARM_UP))
+        run(scene, ways, WARM_UP)
         settled(scene)
         before = resident_kib(scene.proxy.pid)
         try:
-            run(scene, range(cycles))
+            run(scene, ways, cycles)
         finally:
             with suppress(Exception):  # bad logins in a row must not lock out who comes next
                 side.run("FLUSH HOSTS")

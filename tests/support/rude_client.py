@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -31,6 +32,7 @@ WANTED = (
     | Capability.CONNECT_ATTRS
 )
 OK, EOF, ERR = 0x00, 0xFE, 0xFF
+SSL_REQUEST_BYTES = 32
 
 
 class Answer(NamedTuple):
@@ -90,9 +92,21 @@ class RudeClient:
         credential = Credential(self.password.encode())
         return PLUGINS[plugin].respond(credential, scramble, False) or b""
 
-    def log_in(self) -> Self:
+    def secure(self, response: bytes) -> bytes:
+        """Go on under TLS; what `response` must be then."""
+        secured = bytearray(response)
+        secured[1] |= Capability.SSL >> 8
+        self.write_packet(bytes(secured[:SSL_REQUEST_BYTES]))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        self.sock = context.wrap_socket(self.sock)
+        return bytes(secured)
+
+    def log_in(self, *, tls: bool = False) -> Self:
         """Raises ConnectionRefusedError with the error's number and text."""
-        self.write_packet(self.response())
+        response = self.response()
+        self.write_packet(self.secure(response) if tls else response)
         while True:
             packet = self.read_packet()
             if packet[0] == OK:
