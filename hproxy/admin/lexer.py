@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """MySQL's SQL as tokens: literals understood, comments gone, statements told apart; pure.
 
-`/*! ... */` and `/*!40101 ... */` are code, as on a server; every other comment is nothing.
+`/*! ... */` and `/*!40101 ... */` are code, as on a server, unless the number is a version
+newer than ours; every other comment is nothing, `/*M! ... */` (code for MariaDB) included.
 Bytes that were no UTF-8 arrive as lone surrogates and leave a `_binary` literal as they were.
 """
 
@@ -45,8 +46,9 @@ class Token(NamedTuple):
 # Possessive throughout: a hostile text costs time linear in its length.
 PATTERN = re.compile(
     r"""
-      (?P<gap>\s++|/\*(?!M?!).*?\*/|\#[^\n]*+|--(?=\s|\Z)[^\n]*+)
-    | (?P<code>/\*M?!\d*+)
+      (?P<gap>\s++|/\*(?!!).*?\*/|\#[^\n]*+|--(?=\s|\Z)[^\n]*+)
+    | (?P<newer>/\*!(?:8003[7-9]|800[4-9]\d|80[1-9]\d\d|8[1-9]\d{3}|9\d{4}|\d{6}).*?\*/)
+    | (?P<code>/\*!\d*+)
     | (?P<closing>\*/)
     | (?P<blob>[xX]'(?:[0-9A-Fa-f]{2})*+'|0x(?:[0-9A-Fa-f]{2})++(?!\w))
     | (?P<string>'(?:[^'\\]|''|\\.)*+'|"(?:[^"\\]|""|\\.)*+")
@@ -133,7 +135,7 @@ def _tokens(text: str) -> Iterator[Token]:
             if not code:
                 raise syntax_error(text, start)
             code -= 1
-        elif kind != "gap":
+        elif kind not in ("gap", "newer"):
             assert kind is not None
             yield Token(*_meaning(kind, match[0]), match[0], start, at)
 

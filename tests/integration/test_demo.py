@@ -152,6 +152,20 @@ def test_the_client_program_it_names(demo: Demo) -> None:
     assert "Uptime" in done.stdout
 
 
+def test_a_dump_is_taken_and_loaded_again(demo: Demo) -> None:
+    where = [f"-h{demo.host}", f"-P{demo.port}", "-uwriter", "-pdemo", "demo"]
+    dump = shutil.which("mysqldump") or shutil.which("mariadb-dump")
+    load = shutil.which("mysql") or shutil.which("mariadb")
+    assert dump is not None
+    assert load is not None
+    limits: dict[str, Any] = {"check": True, "timeout": START_S}
+    taken = subprocess.run([dump, *where, "visit"], stdout=subprocess.PIPE, **limits).stdout
+    assert b"INSERT INTO `visit`" in taken
+    subprocess.run([load, *where], input=taken, **limits)
+    again = subprocess.run([dump, *where, "visit"], stdout=subprocess.PIPE, **limits).stdout
+    assert again.count(b"guest") == taken.count(b"guest")
+
+
 def test_users_lead_to_their_database(demo: Demo) -> None:
     found: dict[str, set[str]] = {"demo": set(), "writer": set(), "reader": set()}
     for user, names in found.items():

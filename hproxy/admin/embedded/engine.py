@@ -56,6 +56,11 @@ class Engine:
     def autocommit(self) -> bool:
         return bool(self.variables.get("autocommit"))
 
+    @property
+    def lock_wait_sec(self) -> float:
+        found = self.variables.get("innodb_lock_wait_timeout")
+        return float(found) if isinstance(found, int | float) else 0.0
+
     def functions(self) -> dict[str, Callable[..., Any]]:
         """SQL functions that know this session."""
         who = ("user", "current_user", "session_user", "system_user")
@@ -174,6 +179,8 @@ class Engine:
         kind = what[1] if what[0] in ("TEMPORARY", "UNIQUE") else what[0]
         if kind not in ("TABLE", "INDEX", "VIEW"):
             raise syntax_error(statement.source)
+        if statement.word(len(statement.tokens) - 1) == "KEYS":
+            return Done()  # ALTER TABLE ... DISABLE KEYS: only ever about speed
         if self.connection.in_transaction:
             self._execute("COMMIT")  # as on a server: a definition ends the transaction
         if statement.word(0) == "CREATE" and kind == "TABLE":

@@ -32,6 +32,8 @@ ROWS = (
     _row(r"incomplete input", 1064, b"42000", "You have an error in your SQL syntax near ''"),
     _row(r"unrecognized token: \"(.*)\"", 1064, b"42000",
          "You have an error in your SQL syntax near '{0}'"),
+    _row(r"no such table: information_schema_(.*)", 1109, b"42S02",
+         "Unknown table '{0}' in information_schema"),
     _row(r"no such table: (?:main\.)?(.*)", 1146, b"42S02", "Table '{schema}.{0}' doesn't exist"),
     _row(r"no such view: (.*)", 1051, b"42S02", "Unknown table '{schema}.{0}'"),
     _row(r"no such index: (.*)", 1091, b"42000",

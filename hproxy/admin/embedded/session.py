@@ -22,7 +22,6 @@ from hproxy.protocols.mysql.constants import ServerStatus
 
 __all__ = ["EmbeddedSession"]
 
-LOCK_WAIT_SEC = 2.0
 RETRY_SEC = 0.002
 PRESS_SEC = 0.05
 
@@ -95,7 +94,7 @@ class EmbeddedSession:
 
     async def _in_thread(self, work: Callable[..., Result], *arguments: Any) -> Result:
         loop = asyncio.get_running_loop()
-        give_up = loop.time() + LOCK_WAIT_SEC
+        give_up = loop.time() + self._engine.lock_wait_sec
         stop = self._engine.stop
         stop.clear()
         while True:

@@ -89,12 +89,24 @@ def schema_views(schema: str) -> list[str]:
             CASE WHEN c."notnull" OR c.pk THEN 'NO' ELSE 'YES' END AS IS_NULLABLE,
             lower(c.type) AS DATA_TYPE, lower(c.type) AS COLUMN_TYPE,
             CASE WHEN c.pk THEN 'PRI' ELSE '' END AS COLUMN_KEY, '' AS EXTRA,
-            '' AS COLUMN_COMMENT
+            '' AS COLUMN_COMMENT, '' AS GENERATION_EXPRESSION
         FROM {HIDDEN}tables AS t JOIN pragma_table_info(t.TABLE_NAME) AS c"""
     schemata = f"""
         SELECT 'def' AS CATALOG_NAME, column1 AS SCHEMA_NAME,
             'utf8mb4' AS DEFAULT_CHARACTER_SET_NAME,
             'utf8mb4_general_ci' AS DEFAULT_COLLATION_NAME
         FROM (VALUES ('information_schema'), ('{schema}'))"""
+    # Empty, but asked for by mysqldump: tablespaces first of all.
+    empty = {
+        "files": "FILE_NAME FILE_TYPE TABLESPACE_NAME LOGFILE_GROUP_NAME ENGINE TOTAL_EXTENTS "
+        "EXTENT_SIZE INITIAL_SIZE EXTRA",
+        "triggers": "TRIGGER_SCHEMA TRIGGER_NAME EVENT_OBJECT_SCHEMA EVENT_OBJECT_TABLE",
+        "routines": "ROUTINE_SCHEMA ROUTINE_NAME ROUTINE_TYPE",
+        "key_column_usage": "CONSTRAINT_NAME TABLE_SCHEMA TABLE_NAME COLUMN_NAME "
+        "REFERENCED_TABLE_NAME REFERENCED_COLUMN_NAME",
+    }
     views = {"tables": tables, "columns": columns, "schemata": schemata}
+    for name, columns_of_it in empty.items():
+        nulls = ", ".join(f"NULL AS {column}" for column in columns_of_it.split())
+        views[name] = f"SELECT {nulls} WHERE 0"
     return [f"CREATE VIEW {HIDDEN}{name} AS {query}" for name, query in views.items()]

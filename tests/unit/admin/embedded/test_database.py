@@ -184,6 +184,7 @@ def test_transactions_are_apart(served: Threaded) -> None:
             a.execute("UPDATE city SET population = 5 WHERE id = 2")
             assert rows(b, "SELECT population FROM city WHERE id = 2") == ((None,),)
             # Somebody else's lock is waited for, not for ever.
+            b.execute("SET innodb_lock_wait_timeout = 1")
             assert number(b, "UPDATE city SET population = 6 WHERE id = 2") == 1205
             first.rollback()
             assert rows(a, "SELECT population FROM city WHERE id = 2") == ((None,),)
@@ -282,7 +283,7 @@ def test_a_heavy_query_holds_up_nobody_and_can_be_killed(served: Threaded, curso
 @pytest.mark.parametrize("sql", ["SELECT SLEEP(60)", ENDLESS])
 def test_a_statement_has_a_time_budget(sql: str) -> None:
     def hasty() -> EmbeddedDatabase:
-        return EmbeddedDatabase("writer", ACCOUNTS, budget_sec=0.1)
+        return EmbeddedDatabase("writer", ACCOUNTS, budget_sec=1.0)
 
     with threaded(hasty) as served:
         connection = connect(served)
