@@ -83,7 +83,7 @@ class Runtime:
         if self.config.auth_mode == "table":
             for backend in self.services.topology.backends:
                 self.services.tasks.spawn(
-                    self._driver.connector.learn(backend), f"profile of {backend}"
+                    self._driver.backends.learn(backend), f"profile of {backend}"
                 )
         self.log.info(
             "serving",

@@ -13,30 +13,21 @@ ordinary command.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from hproxy.errors import (
-    BackendLost,
-    BackendProtocolError,
-    ClientError,
-    HProxyError,
-    PoolTimeout,
-)
-from hproxy.protocols.base import LoginResult
-from hproxy.protocols.model import ChangeUser, Kill, Side
+from hproxy.errors import BackendLost, BackendProtocolError, ClientError
+from hproxy.protocols.model import ChangeUser, Kill
+from hproxy.session.backends import Backends
+from hproxy.session.change import UserChange
 from hproxy.session.connect import Connector
-from hproxy.session.converse import Refusal
+from hproxy.session.kill import Killer
 from hproxy.session.registry import Connection
 from hproxy.session.services import Services
 
 __all__ = ["Driver"]
-
-KILL_TIMEOUT = 5.0
 
 
 class Driver:
@@ -44,7 +35,10 @@ class Driver:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self.connector = Connector(services, self)
+        self.backends = Backends(services)
+        self.connector = Connector(services, self.backends, self)
+        self._killer = Killer(services, self.backends)
+        self._change = UserChange(services)
 
     # -- commands ----------------------------------------------------------------
 
@@ -56,7 +50,7 @@ class Driver:
             case Kill() as kill:
                 self._kill(session, connection, kill, payload)
             case ChangeUser(packet):
-                work = partial(self._change_user, packet=packet)
+                work = partial(self._change.run, packet=packet)
                 self._spawn(session, connection, "change", work)
             case _:
                 session.forward(payload)
@@ -89,114 +83,8 @@ class Driver:
             # The backend itself checks who may kill whom.
             session.forward(kill.rewrite(target.backend_login.backend_id))
         else:
-            work = partial(self._kill_elsewhere, target=target, kill=kill)
+            work = partial(self._killer.elsewhere, target=target, kill=kill)
             self._spawn(session, connection, "kill", work)
-
-    async def _kill_elsewhere(
-        self, session: Any, connection: Connection, target: Connection, kill: Kill
-    ) -> None:
-        """The target lives on another backend: kill it there in its own user's name."""
-        protocol = self._services.protocol
-        assert connection.login is not None
-        assert target.login is not None
-        try:
-            if connection.login.user != target.login.user:
-                raise ClientError("", code="kill_owner", id=kill.target)
-            if not kill.alone:
-                raise ClientError(
-                    "it lives on another backend: send the KILL by itself",
-                    code="kill_other",
-                    id=kill.target,
-                )
-            if not kill.query_only:
-                if target.session is not None:
-                    target.session.close("killed")
-            elif not await self._kill_query(target):
-                raise ClientError(
-                    "it runs on another backend, for which no password is known; "
-                    "set proxy.monitor_username",
-                    code="kill_other",
-                    id=kill.target,
-                )
-            answer = protocol.ok_packet(connection.login)
-        except Refusal as refusal:
-            answer = protocol.error_packet(refusal.error)
-        except (HProxyError, TimeoutError) as error:
-            known = error if isinstance(error, HProxyError) else PoolTimeout()
-            answer = protocol.error_packet(known)
-        if session.state == "slow":
-            session.reply([answer])
-
-    async def _change_user(self, session: Any, connection: Connection, packet: bytes) -> None:
-        """COM_CHANGE_USER: the login exchange once more, on the same two sockets."""
-        services = self._services
-        protocol, settings = services.protocol, services.settings
-        client, backend = session.suspend(settings.max_login_packet)
-        assert connection.backend is not None
-        assert connection.login is not None
-        assert connection.backend_login is not None
-        options = self.connector.options(connection, connection.backend)
-        options = replace(
-            options,
-            client_secure=options.client_secure or client.endpoint.secured,
-            backend_secure=options.backend_secure or backend.endpoint.secured,
-        )
-        channels = {Side.CLIENT: client, Side.BACKEND: backend}
-        try:
-            async with asyncio.timeout(settings.login_timeout):
-                if settings.auth_mode == "relay":
-                    machine = protocol.relay_change(options, connection.login, packet)
-                    login = await self.connector.converse(machine, channels)
-                    connection.login = connection.backend_login = login
-                else:
-                    await self._change_in_table(connection, options, channels, packet)
-        except (Refusal, HProxyError, TimeoutError) as failure:
-            self._refuse_change(session, connection, client, failure)
-            return
-        client.detach()
-        backend.detach()
-        session.resume()
-
-    async def _change_in_table(
-        self, connection: Connection, options: Any, channels: dict[Side, Any], packet: bytes
-    ) -> None:
-        services = self._services
-        protocol = services.protocol
-        assert connection.login is not None
-        assert connection.backend_login is not None
-        machine = protocol.client_change(options, connection.login, packet)
-        wanted: LoginResult = await self.connector.converse(machine, channels)
-        services.users.enter(wanted.account)
-        try:
-            if not wanted.database and wanted.account.default_schema:
-                wanted = replace(wanted, database=wanted.account.default_schema)
-            channels[Side.BACKEND].seq = 0
-            change = protocol.backend_change(options, connection.backend_login, wanted)
-            done = await self.connector.converse(change, channels)
-        except BaseException:
-            services.users.leave(wanted.account)
-            raise
-        if connection.account is not None:
-            services.users.leave(connection.account)
-        connection.account = wanted.account
-        connection.login, connection.backend_login = wanted, done
-        channels[Side.CLIENT].write_packet(done.reply)
-
-    def _refuse_change(
-        self, session: Any, connection: Connection, client: Any, failure: BaseException
-    ) -> None:
-        """A failed change ends the session, as it does on the servers."""
-        packet: bytes | None = None
-        if isinstance(failure, Refusal):
-            error, packet = failure.error, failure.packet
-        elif isinstance(failure, HProxyError):
-            error = failure
-        else:
-            error = ClientError("COM_CHANGE_USER took too long", code="timeout")
-        connection.log.warning("change of user failed", code=error.full_code, reason=str(error))
-        client.write_packet(packet or self._services.protocol.error_packet(error))
-        client.detach()
-        session.close(f"change of user failed: {error.full_code}")
 
     # -- losses ------------------------------------------------------------------
 
@@ -216,7 +104,7 @@ class Driver:
             reason=os.strerror(error) if error else "closed by client",
         )
         if running and self._services.settings.kill_on_disconnect:
-            self._services.tasks.spawn(self._kill_orphan(connection), f"orphan {connection.id}")
+            self._services.tasks.spawn(self._killer.orphan(connection), f"orphan {connection.id}")
         session.close("client gone during a command")
 
     def backend_lost(self, session: Any, error: int) -> None:
@@ -289,56 +177,3 @@ class Driver:
             services.users.leave(connection.account)
         services.registry.leave(connection)
         connection.session = None  # the two refer to each other: do not wait for the collector
-
-    # -- side connections ----------------------------------------------------------
-
-    async def _kill_orphan(self, connection: Connection) -> None:
-        """End the query of a client that is gone."""
-        try:
-            killed = await self._kill_query(connection)
-        except (HProxyError, Refusal, TimeoutError) as error:
-            connection.log.warning("orphaned query not killed", reason=str(error))
-            return
-        if killed:
-            connection.log.info("orphaned query killed", backend=str(connection.backend))
-        else:
-            connection.log.info(
-                "orphaned query left to the backend: no password is known to kill it with",
-                hint="set proxy.monitor_username and proxy.monitor_password",
-            )
-
-    async def _kill_query(self, target: Connection) -> bool:
-        """Kill what `target` runs, over a connection of our own; False without a password.
-
-        Raises ConnectError, Refusal, BackendError.
-        """
-        services = self._services
-        settings, protocol = services.settings, services.protocol
-        assert target.backend_login is not None
-        assert target.login is not None
-        wanted = protocol.side_login(
-            target.login,
-            None
-            if not settings.monitor_user
-            else (settings.monitor_user, settings.monitor_password),
-        )
-        if wanted is None:
-            return False
-        backend_id = target.backend_login.backend_id
-
-        async def kill(backend: Any, channel: Any) -> None:
-            await self.connector.log_in(target, backend, channel, wanted)
-            channel.seq = 0
-            channel.write_packet(protocol.kill_command(backend_id, True))
-            answer = await channel.read_packet()
-            number, text = protocol.read_error(answer)
-            # 1094: it has ended meanwhile, which is what was wanted.
-            if number not in (0, 1094):
-                raise ClientError(text, code="kill_other", id=target.id)
-            channel.seq = 0
-            channel.write_packet(b"\x01")
-
-        async with asyncio.timeout(KILL_TIMEOUT):
-            opened = await self.connector.open_backend(target, kill, only=target.backend)
-        opened.channel.finish()
-        return True

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""COM_CHANGE_USER: the login exchange once more, on the two sockets of a running session."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+from hproxy.errors import ClientError, HProxyError
+from hproxy.protocols.base import LoginResult
+from hproxy.protocols.model import Side
+from hproxy.session.converse import Refusal
+from hproxy.session.login import login_options, run_login
+from hproxy.session.registry import Connection
+from hproxy.session.services import Services
+
+__all__ = ["UserChange"]
+
+
+class UserChange:
+    """Suspends a session, runs the login machines over its channels, resumes it."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def run(self, session: Any, connection: Connection, packet: bytes) -> None:
+        """COM_CHANGE_USER: the login exchange once more, on the same two sockets."""
+        services = self._services
+        protocol, settings = services.protocol, services.settings
+        client, backend = session.suspend(settings.max_login_packet)
+        assert connection.backend is not None
+        assert connection.login is not None
+        assert connection.backend_login is not None
+        options = login_options(services, connection, connection.backend)
+        options = replace(
+            options,
+            client_secure=options.client_secure or client.endpoint.secured,
+            backend_secure=options.backend_secure or backend.endpoint.secured,
+        )
+        channels = {Side.CLIENT: client, Side.BACKEND: backend}
+        try:
+            async with asyncio.timeout(settings.login_timeout):
+                if settings.auth_mode == "relay":
+                    machine = protocol.relay_change(options, connection.login, packet)
+                    login = await run_login(services, machine, channels)
+                    connection.login = connection.backend_login = login
+                else:
+                    await self._in_table(connection, options, channels, packet)
+        except (Refusal, HProxyError, TimeoutError) as failure:
+            self._refuse(session, connection, client, failure)
+            return
+        client.detach()
+        backend.detach()
+        session.resume()
+
+    async def _in_table(
+        self, connection: Connection, options: Any, channels: dict[Side, Any], packet: bytes
+    ) -> None:
+        services = self._services
+        protocol = services.protocol
+        assert connection.login is not None
+        assert connection.backend_login is not None
+        machine = protocol.client_change(options, connection.login, packet)
+        wanted: LoginResult = await run_login(services, machine, channels)
+        services.users.enter(wanted.account)
+        try:
+            if not wanted.database and wanted.account.default_schema:
+                wanted = replace(wanted, database=wanted.account.default_schema)
+            channels[Side.BACKEND].seq = 0
+            change = protocol.backend_change(options, connection.backend_login, wanted)
+            done = await run_login(services, change, channels)
+        except BaseException:
+            services.users.leave(wanted.account)
+            raise
+        if connection.account is not None:
+            services.users.leave(connection.account)
+        connection.account = wanted.account
+        connection.login, connection.backend_login = wanted, done
+        channels[Side.CLIENT].write_packet(done.reply)
+
+    def _refuse(
+        self, session: Any, connection: Connection, client: Any, failure: BaseException
+    ) -> None:
+        """A failed change ends the session, as it does on the servers."""
+        packet: bytes | None = None
+        if isinstance(failure, Refusal):
+            error, packet = failure.error, failure.packet
+        elif isinstance(failure, HProxyError):
+            error = failure
+        else:
+            error = ClientError("COM_CHANGE_USER took too long", code="timeout")
+        connection.log.warning("change of user failed", code=error.full_code, reason=str(error))
+        client.write_packet(packet or self._services.protocol.error_packet(error))
+        client.detach()
+        session.close(f"change of user failed: {error.full_code}")

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""KILL across backends, and the end of queries that nobody waits for any more.
+
+A query is killed over a side connection in its own user's name, or with the monitor account
+where no password is known (relay mode).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from hproxy.errors import ClientError, HProxyError, PoolTimeout
+from hproxy.protocols.model import Kill
+from hproxy.session.backends import Backends
+from hproxy.session.converse import Refusal
+from hproxy.session.registry import Connection
+from hproxy.session.services import Services
+
+__all__ = ["Killer"]
+
+KILL_TIMEOUT = 5.0
+
+
+class Killer:
+    """Kills what runs on backends, from outside the session that runs it."""
+
+    def __init__(self, services: Services, backends: Backends) -> None:
+        self._services = services
+        self._backends = backends
+
+    async def elsewhere(
+        self, session: Any, connection: Connection, target: Connection, kill: Kill
+    ) -> None:
+        """The target lives on another backend: kill it there in its own user's name."""
+        protocol = self._services.protocol
+        assert connection.login is not None
+        assert target.login is not None
+        try:
+            if connection.login.user != target.login.user:
+                raise ClientError("", code="kill_owner", id=kill.target)
+            if not kill.alone:
+                raise ClientError(
+                    "it lives on another backend: send the KILL by itself",
+                    code="kill_other",
+                    id=kill.target,
+                )
+            if not kill.query_only:
+                if target.session is not None:
+                    target.session.close("killed")
+            elif not await self.query(target):
+                raise ClientError(
+                    "it runs on another backend, for which no password is known; "
+                    "set proxy.monitor_username",
+                    code="kill_other",
+                    id=kill.target,
+                )
+            answer = protocol.ok_packet(connection.login)
+        except Refusal as refusal:
+            answer = protocol.error_packet(refusal.error)
+        except (HProxyError, TimeoutError) as error:
+            known = error if isinstance(error, HProxyError) else PoolTimeout()
+            answer = protocol.error_packet(known)
+        if session.state == "slow":
+            session.reply([answer])
+
+    async def orphan(self, connection: Connection) -> None:
+        """End the query of a client that is gone."""
+        try:
+            killed = await self.query(connection)
+        except (HProxyError, Refusal, TimeoutError) as error:
+            connection.log.warning("orphaned query not killed", reason=str(error))
+            return
+        if killed:
+            connection.log.info("orphaned query killed", backend=str(connection.backend))
+        else:
+            connection.log.info(
+                "orphaned query left to the backend: no password is known to kill it with",
+                hint="set proxy.monitor_username and proxy.monitor_password",
+            )
+
+    async def query(self, target: Connection) -> bool:
+        """Kill what `target` runs, over a connection of our own; False without a password.
+
+        Raises ConnectError, Refusal, BackendError.
+        """
+        services = self._services
+        settings, protocol = services.settings, services.protocol
+        assert target.backend_login is not None
+        assert target.login is not None
+        wanted = protocol.side_login(
+            target.login,
+            None
+            if not settings.monitor_user
+            else (settings.monitor_user, settings.monitor_password),
+        )
+        if wanted is None:
+            return False
+        backend_id = target.backend_login.backend_id
+
+        async def kill(backend: Any, channel: Any) -> None:
+            await self._backends.log_in(target, backend, channel, wanted)
+            channel.seq = 0
+            channel.write_packet(protocol.kill_command(backend_id, True))
+            answer = await channel.read_packet()
+            number, text = protocol.read_error(answer)
+            # 1094: it has ended meanwhile, which is what was wanted.
+            if number not in (0, 1094):
+                raise ClientError(text, code="kill_other", id=target.id)
+            channel.seq = 0
+            channel.write_packet(b"\x01")
+
+        async with asyncio.timeout(KILL_TIMEOUT):
+            opened = await self._backends.open(target, kill, only=target.backend)
+        opened.channel.finish()
+        return True

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs a login machine with what this worker has: accounts, TLS contexts, keys, settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hproxy.protocols.base import LoginOptions, LoginResult
+from hproxy.protocols.model import Event, Login, Side
+from hproxy.session.converse import Channels, converse
+from hproxy.session.registry import Connection
+from hproxy.session.services import Services
+from hproxy.topology import Backend
+
+__all__ = ["login_options", "run_login"]
+
+
+def login_options(
+    services: Services, connection: Connection, backend: Backend | None
+) -> LoginOptions:
+    """What a login machine must know."""
+    settings = services.settings
+    tls = settings.backend_tls
+    if backend is not None and backend.use_tls and tls == "off":
+        tls = "required"
+    return LoginOptions(
+        connection_id=connection.id,
+        client_host=connection.host,
+        client_tls=settings.client_tls if services.client_tls is not None else "off",
+        client_secure=connection.peer == "unix" or connection.client_secure,
+        backend_tls="off" if backend is not None and backend.path is not None else tls,
+        backend_secure=backend is not None and backend.path is not None,
+        default_plugin=settings.default_plugin,
+        server_version=settings.server_version,
+        rsa_key=services.rsa_key,
+        certificate=services.certificate,
+        attributes=settings.attributes,
+    )
+
+
+async def run_login(
+    services: Services,
+    machine: Login,
+    channels: Channels,
+    *,
+    first: Event | None = None,
+    backend: Backend | None = None,
+) -> LoginResult:
+    """Run `machine` to its end. Raises Refusal, ClientError, BackendError."""
+
+    async def secure(side: Side, channel: Any) -> None:
+        if side is Side.CLIENT:
+            await channel.start_tls(services.client_tls, server_side=True)
+            return
+        name = services.settings.backend_server_name or (backend.host if backend else None)
+        await channel.start_tls(
+            services.backend_tls, server_side=False, server_hostname=name or None
+        )
+
+    return await converse(machine, channels, find=services.users.find, secure=secure, first=first)
