@@ -30,5 +30,6 @@ class ReactorLoop:
     def close(self) -> None:
         """Stop; endpoints still open are forgotten."""
         self._timer.cancel()
-        self._loop.remove_reader(self.reactor.fileno())
-        self.reactor.close()
+        if self.reactor.fileno() >= 0:
+            self._loop.remove_reader(self.reactor.fileno())
+            self.reactor.close()

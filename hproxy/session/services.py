@@ -31,7 +31,7 @@ class Settings:
     max_login_packet: int = 65536
     kill_on_disconnect: bool = True
     monitor_user: bytes = b""
-    monitor_password: bytes = b""
+    monitor_password: bytes = field(default=b"", repr=False)
     client_tls: str = "off"
     backend_tls: str = "off"
     backend_server_name: str | None = None
