@@ -27,6 +27,7 @@ from hproxy._native.mysql cimport (
     SCAN_DONE,
     SCAN_FIRST,
     SCAN_INFILE,
+    SCAN_STREAM,
     CommandFramer,
     ResponseScanner,
     reply_of,
@@ -39,6 +40,7 @@ cdef enum:
     COM_QUERY = 0x03
     COM_PROCESS_KILL = 0x0C
     COM_CHANGE_USER = 0x11
+    COM_STMT_SEND_LONG_DATA = 0x18
     LOGIN_PACKET = 65000        # longest COM_CHANGE_USER, in bytes: whole, it must fit an inbox
 
 cdef const char* KILL = b"kill"
@@ -48,6 +50,12 @@ cdef tuple STATES = ("idle", "command", "response", "infile", "stream", "slow", 
 
 cdef inline uint32_t load3(const unsigned char* p) noexcept:
     return p[0] | (<uint32_t>p[1] << 8) | (<uint32_t>p[2] << 16)
+
+
+cdef inline uint32_t shortest(unsigned char command) noexcept:
+    """Bytes of a command that is not answered; MySQL answers shorter ones with an ERR, which
+    would be taken for the answer to the next command."""
+    return 7 if command == COM_STMT_SEND_LONG_DATA else 5
 
 
 cdef bint mentions_kill(const unsigned char* p, Py_ssize_t length) noexcept:
@@ -143,6 +151,9 @@ cdef class Session(Owner):
                 self.command = data[pos + 4] if load3(data + pos) else 0
                 self.commands += 1
                 self.reply_kind = reply_of(self.command)
+                if self.reply_kind == REPLY_NONE and load3(data + pos) < shortest(self.command):
+                    self.driver.client_fault(self, "statement command is cut short")
+                    return length
                 self.framer.begin(0)
                 self.scanner.begin(self.reply_kind)
                 self.answered = False
@@ -169,6 +180,11 @@ cdef class Session(Owner):
                     else:
                         self.framer.begin(self.framer.sequence)
             elif self.session_state == SESSION_STREAM:
+                # A stream that is refused is an ordinary answer: what the client sent ahead is
+                # its next command, and must not get there as part of the stream.
+                if self.scanner.state == SCAN_STREAM and \
+                        (self.scanner.fresh or self.scanner.after == SCAN_DONE):
+                    break
                 pos = length
             else:
                 break                   # one command at a time: the rest waits its turn
@@ -265,6 +281,8 @@ cdef class Session(Owner):
             self.session_state = SESSION_INFILE
             self.framer.begin(self.scanner.sequence)
             self.client.redeliver()
+        elif self.session_state == SESSION_STREAM and self.client.inbox_length:
+            self.client.redeliver()
         return used
 
     cdef bint response_ended(self) noexcept:
@@ -340,9 +358,14 @@ cdef class Session(Owner):
         client.seq = 1                  # the command that brought us here was packet 0
         return client, Channel(self.backend, "backend")
 
-    def resume(self):
-        if self.session_state == SESSION_SLOW:
-            self.start()
+    def resume(self, Endpoint backend=None):
+        if self.session_state != SESSION_SLOW:
+            if backend is not None:
+                backend.close()         # closed meanwhile: nobody else would
+            return
+        if backend is not None:
+            self.backend = backend
+        self.start()
 
     def forward(self, bytes payload not None):
         cdef Py_ssize_t size = len(payload)

@@ -109,6 +109,7 @@ class Protocol:
     ok_packet: Callable[[LoginResult], bytes]
     side_login: Callable[[LoginResult, tuple[bytes, bytes] | None], LoginResult | None]
     """Who to be on a side connection: the monitor account, or the user if its password is known."""
+    quit_command: bytes
     kill_command: Callable[[int, bool], bytes]
     """(backend connection id, query only) -> payload."""
 

@@ -10,10 +10,12 @@ from typing import Any
 from hproxy.errors import ClientError, HProxyError
 from hproxy.protocols.base import LoginResult
 from hproxy.protocols.model import Side
+from hproxy.session.backends import Backends
 from hproxy.session.converse import Refusal
 from hproxy.session.login import login_options, run_login
 from hproxy.session.registry import Connection
 from hproxy.session.services import Services
+from hproxy.topology import Backend
 
 __all__ = ["UserChange"]
 
@@ -21,8 +23,9 @@ __all__ = ["UserChange"]
 class UserChange:
     """Suspends a session, runs the login machines over its channels, resumes it."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, backends: Backends) -> None:
         self._services = services
+        self._backends = backends
 
     async def run(self, session: Any, connection: Connection, packet: bytes) -> None:
         """COM_CHANGE_USER: the login exchange once more, on the same two sockets."""
@@ -47,12 +50,12 @@ class UserChange:
                     connection.login = connection.backend_login = login
                 else:
                     await self._in_table(connection, options, channels, packet)
+                    backend = channels[Side.BACKEND]
         except (Refusal, HProxyError, TimeoutError) as failure:
             self._refuse(session, connection, client, failure)
             return
         client.detach()
-        backend.detach()
-        session.resume()
+        session.resume(backend.detach())
 
     async def _in_table(
         self, connection: Connection, options: Any, channels: dict[Side, Any], packet: bytes
@@ -67,9 +70,15 @@ class UserChange:
         try:
             if not wanted.database and wanted.account.default_schema:
                 wanted = replace(wanted, database=wanted.account.default_schema)
-            channels[Side.BACKEND].seq = 0
-            change = protocol.backend_change(options, connection.backend_login, wanted)
-            done = await run_login(services, change, channels)
+            if (
+                connection.backend is None
+                or wanted.account.hostgroup == connection.backend.hostgroup
+            ):
+                channels[Side.BACKEND].seq = 0
+                change = protocol.backend_change(options, connection.backend_login, wanted)
+                done = await run_login(services, change, channels)
+            else:
+                done = await self._move(connection, channels, wanted)
         except BaseException:
             services.users.leave(wanted.account)
             raise
@@ -78,6 +87,25 @@ class UserChange:
         connection.account = wanted.account
         connection.login, connection.backend_login = wanted, done
         channels[Side.CLIENT].write_packet(done.reply)
+
+    async def _move(
+        self, connection: Connection, channels: dict[Side, Any], wanted: LoginResult
+    ) -> LoginResult:
+        """The new account lives in another hostgroup: log in there, leave the old backend."""
+        old, left = channels[Side.BACKEND], connection.backend
+        assert left is not None
+
+        async def logged_in(backend: Backend, channel: Any) -> Any:
+            return await self._backends.log_in(connection, backend, channel, wanted)
+
+        opened = await self._backends.open(connection, logged_in, wanted.account.hostgroup)
+        self._services.topology.release(left)
+        channels[Side.BACKEND] = opened.channel
+        old.seq = 0
+        old.write_packet(self._services.protocol.quit_command)
+        old.finish()
+        done: LoginResult = opened.outcome
+        return done
 
     def _refuse(
         self, session: Any, connection: Connection, client: Any, failure: BaseException

@@ -38,7 +38,7 @@ class Driver:
         self.backends = Backends(services)
         self.connector = Connector(services, self.backends, self)
         self._killer = Killer(services, self.backends)
-        self._change = UserChange(services)
+        self._change = UserChange(services, self.backends)
 
     # -- commands ----------------------------------------------------------------
 

@@ -108,7 +108,7 @@ class Killer:
             if number not in (0, 1094):
                 raise ClientError(text, code="kill_other", id=target.id)
             channel.seq = 0
-            channel.write_packet(b"\x01")
+            channel.write_packet(protocol.quit_command)
 
         async with asyncio.timeout(KILL_TIMEOUT):
             opened = await self._backends.open(target, kill, only=target.backend)

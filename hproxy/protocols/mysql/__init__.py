@@ -12,7 +12,7 @@ from hproxy._native.reactor import Reactor
 from hproxy.protocols.base import LoginResult, Protocol
 from hproxy.protocols.mysql import auth
 from hproxy.protocols.mysql.backend import BackendChange, BackendLogin
-from hproxy.protocols.mysql.constants import Capability
+from hproxy.protocols.mysql.constants import Capability, Command
 from hproxy.protocols.mysql.frontend import ClientChange, ClientLogin
 from hproxy.protocols.mysql.profile import meet, profile, split
 from hproxy.protocols.mysql.refusal import error_packet, read_error, retryable
@@ -67,5 +67,6 @@ PROTOCOL = Protocol(
     vouch=vouch,
     ok_packet=ok_packet,
     side_login=side_login,
+    quit_command=bytes([Command.QUIT]),
     kill_command=kill_command,
 )
