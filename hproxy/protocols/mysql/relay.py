@@ -132,8 +132,10 @@ class RelayLogin(Machine):
             agreed |= Capability.CONNECT_ATTRS
         self.plugin = response.plugin or self.plugin
         lenenc = Capability.PLUGIN_AUTH_LENENC_CLIENT_DATA in agreed
-        if len(response.auth_response) > 255 and not lenenc:
-            raise ClientError("an answer longer than was offered", code="malformed")
+        counted = lenenc or Capability.SECURE_CONNECTION in agreed
+        answer = response.auth_response
+        if (len(answer) > 255 and not lenenc) or (b"\0" in answer and not counted):
+            raise ClientError("an answer in a form that was not offered", code="malformed")
         self.response = replace(
             response,
             capabilities=agreed,
