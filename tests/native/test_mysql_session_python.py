@@ -30,7 +30,7 @@ def run(rig: Rig, command: bytes, answer: bytes, rounds: int, poll: Callable[[],
 
     def profile(frame: FrameType, event: str, argument: Any) -> None:
         # The debug build shows its compiled functions, too: they are what is meant to run.
-        if event == "call" and not frame.f_code.co_filename.endswith(".pyx"):
+        if event == "call" and not frame.f_code.co_filename.endswith((".pyx", ".pxd")):
             called.append(frame.f_code.co_qualname)
         elif event == "c_call":
             called.append(argument.__qualname__)
