@@ -64,7 +64,7 @@ class Session(Owner):
     def suspend(self, limit: int) -> tuple[Channel, Channel]:
         """Slow point: talk to both sides by packets; client packets up to `limit` bytes."""
     def resume(self, backend: Endpoint | None = None) -> None:
-        """Slow point: both endpoints are ours again and idle; `backend` takes the old one's place."""
+        """Slow point: both endpoints are ours again; `backend` takes the old one's place."""
     def fail(self, payload: bytes, reason: str) -> None:
         """Tell the client `payload` (an ERR packet) where the protocol allows it, then close."""
     def close(self, reason: str) -> None:
