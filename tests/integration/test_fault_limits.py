@@ -20,6 +20,7 @@ from tests.support.scene import Scene
 from tests.support.server import Server
 
 TIMED_OUT = Answer(1159, "08S01")
+SOON_S = 10.0
 USER = {"username": "hproxy", "password": "hproxy"}
 
 
@@ -35,16 +36,16 @@ def backend() -> Iterator[FakeBackend]:
 @pytest.mark.parametrize("auth", ["relay", "table"])
 def test_client_that_says_nothing(auth: str, tmp_path: Path, backend: FakeBackend) -> None:
     users = [USER] if auth == "table" else []
-    with Scene(tmp_path, backend.address, users=users, login_timeout_ms=500) as scene:
+    with Scene(tmp_path, backend.address, users=users, login_timeout_ms=1000) as scene:
         begun = monotonic()
         assert scene.client().endings() == (TIMED_OUT, CLOSED)
-        assert 0.4 < monotonic() - begun < 3
+        assert 0.9 < monotonic() - begun < SOON_S
         scene.told("client.timeout", "login failed")
 
 
 def test_client_of_one_byte_a_second(tmp_path: Path, backend: FakeBackend) -> None:
     """Every byte is a sign of life, and none of them buys more time."""
-    with Scene(tmp_path, backend.address, login_timeout_ms=800) as scene:
+    with Scene(tmp_path, backend.address, login_timeout_ms=1500) as scene:
         client = scene.client()
         login = b"".join(frames(client.response(), 1))
         client.sock.settimeout(0.1)
@@ -66,7 +67,7 @@ def test_idle_client(tmp_path: Path, backend: FakeBackend) -> None:
         client.query("hello")
         begun = monotonic()
         assert client.ending() == CLOSED
-        assert 0.9 < monotonic() - begun < 4
+        assert 0.9 < monotonic() - begun < SOON_S
         scene.told("client.idle", "idle timeout")
 
 
@@ -114,7 +115,7 @@ def test_silent_clients_hold_places_only_until_the_login_timeout(
     tmp_path: Path, backend: FakeBackend
 ) -> None:
     with Scene(
-        tmp_path, backend.address, server={"max_connections": 3}, login_timeout_ms=400
+        tmp_path, backend.address, server={"max_connections": 3}, login_timeout_ms=1000
     ) as scene:
         silent = [scene.client(), scene.client()]
         assert [client.endings()[0] for client in silent] == [TIMED_OUT] * 2
@@ -144,7 +145,7 @@ def test_backend_with_too_many_connections(tmp_path: Path, backend: FakeBackend)
         second = scene.client().log_in()
         begun = monotonic()
         assert scene.client().endings() == (Answer(9002, "HY000"), CLOSED)
-        assert monotonic() - begun < 2
+        assert monotonic() - begun < SOON_S
         assert "max_connections" in scene.told("pool.connect", "login failed")["reason"]
         second.quit()
         scene.proxy.wait_for_log("session ended", since=scene.since)

@@ -115,7 +115,7 @@ def test_backend_never_gives_its_verdict(tmp_path: Path, backend: FakeBackend) -
         connection.greet()
         connection.silence()
 
-    with Scene(tmp_path, backend.address, login_timeout_ms=500) as scene:
+    with Scene(tmp_path, backend.address, login_timeout_ms=1000) as scene:
         backend.script = waits
         assert logging_in(scene.client()).endings() == (TIMED_OUT, CLOSED)
         scene.told("client.timeout", "login failed")
@@ -132,7 +132,7 @@ def test_client_that_floods_while_we_wait(
             connection.greet()
         connection.silence()
 
-    with Scene(tmp_path, backend.address, login_timeout_ms=1500, connect_timeout_ms=1500) as scene:
+    with Scene(tmp_path, backend.address, login_timeout_ms=2000, connect_timeout_ms=2000) as scene:
         backend.script = waits
         client = scene.client()
         if greets:
@@ -151,7 +151,7 @@ def test_client_that_floods_while_we_wait(
 
 @pytest.mark.parametrize("how", ["leaves", "resets", "garbage", "silence"])
 def test_tls_handshake_that_fails(how: str, tmp_path: Path, backend: FakeBackend) -> None:
-    with Scene(tmp_path, backend.address, tls="preferred", login_timeout_ms=800) as scene:
+    with Scene(tmp_path, backend.address, tls="preferred", login_timeout_ms=1000) as scene:
         client = scene.client()
         request = bytearray(client.response()[:32])
         request[1] |= Capability.SSL >> 8
@@ -229,7 +229,7 @@ def test_change_of_user_that_never_ends(tmp_path: Path, backend: FakeBackend) ->
         connection.read_packet()
         connection.silence()
 
-    with Scene(tmp_path, backend.address, login_timeout_ms=500) as scene:
+    with Scene(tmp_path, backend.address, login_timeout_ms=1000) as scene:
         backend.script = waits
         client = scene.client().log_in()
         change(client)

@@ -22,7 +22,7 @@ from tests.support.rude_client import CLOSED, Answer
 from tests.support.scene import Scene
 from tests.support.server import Server
 
-SOON_S = 3.0
+SOON_S = 8.0  # below the login timeout, which would be the wrong reason to end
 SHUTDOWN = Answer(1053, "08S01")
 
 
