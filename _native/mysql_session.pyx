@@ -103,6 +103,7 @@ cdef class Session(Owner):
         self.framer = CommandFramer()
         self.query_attributes = query_attributes
         self.idle_timeout = idle_timeout
+        self.max_packet = 1 << 30
         self.session_state = SESSION_SLOW
 
     # -- client to backend -----------------------------------------------------
@@ -116,7 +117,7 @@ cdef class Session(Owner):
 
     cdef Py_ssize_t client_data(self, const unsigned char* data, Py_ssize_t length) except -1:
         cdef Py_ssize_t pos = 0, sent = 0, slow
-        cdef bint complete, file_sent = False
+        cdef bint complete, file_sent = False, oversized = False
         cdef object payload
         while pos < length:
             if self.session_state == SESSION_IDLE:
@@ -160,7 +161,8 @@ cdef class Session(Owner):
                 self.session_state = SESSION_COMMAND
             if self.session_state == SESSION_COMMAND:
                 pos += self.framer.feed(data + pos, length - pos, &complete)
-                if self.framer.fault_code:
+                oversized = self.framer.total > self.max_packet
+                if self.framer.fault_code or oversized:
                     break
                 if complete:
                     # Numbers go on from the command's last frame: past 16 MiB that is not 1.
@@ -169,7 +171,8 @@ cdef class Session(Owner):
                     self.command_sent()
             elif self.session_state == SESSION_INFILE:
                 pos += self.framer.feed(data + pos, length - pos, &complete)
-                if self.framer.fault_code:
+                oversized = self.framer.total > self.max_packet
+                if self.framer.fault_code or oversized:
                     break
                 if complete:
                     if self.framer.total == 0:      # the empty packet that ends the file
@@ -190,6 +193,11 @@ cdef class Session(Owner):
                 break                   # one command at a time: the rest waits its turn
         if self.framer.fault_code:
             self.driver.client_fault(self, fault_text(self.framer.fault_code))
+            return length
+        if oversized:
+            self.driver.client_fault(
+                self, f"packet of {self.framer.total} bytes or more, limit is {self.max_packet}",
+                "oversized")
             return length
         if pos > sent:
             self.backend.write(data + sent, pos - sent)

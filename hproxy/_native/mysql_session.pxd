@@ -33,6 +33,7 @@ cdef class Session(Owner):
     cdef object driver
     cdef public object tag              # the driver's own record of this session
     cdef public double idle_timeout     # seconds between commands; 0 = for ever
+    cdef public uint64_t max_packet     # longest command or part of a file, in bytes
     cdef readonly unsigned char command     # command byte under way or last
     cdef readonly uint64_t commands     # commands seen
     cdef bint query_attributes          # CLIENT_QUERY_ATTRIBUTES was agreed

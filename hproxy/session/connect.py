@@ -149,6 +149,7 @@ class Connector:
             client, opened.channel, self._driver, backend_login, services.settings.idle_timeout
         )
         session.tag = connection
+        session.max_packet = services.settings.max_packet
         connection.session = session
         connection.busy = None
         services.registry.totals.logins += 1

@@ -136,9 +136,9 @@ class Driver:
         else:
             session.fail(self._services.protocol.error_packet(lost), "backend lost")
 
-    def client_fault(self, session: Any, reason: str) -> None:
-        """The client broke the protocol."""
-        error = ClientError(reason, code="sequence")
+    def client_fault(self, session: Any, reason: str, code: str = "sequence") -> None:
+        """The client broke the protocol, or sent more than proxy.max_allowed_packet."""
+        error = ClientError(reason, code=code)
         session.tag.log.warning("client broke the protocol", code=error.full_code, reason=reason)
         session.fail(self._services.protocol.error_packet(error), "client broke the protocol")
 

@@ -165,6 +165,22 @@ def test_continuation_out_of_order(scene: Scene) -> None:
     scene.told("client.sequence", "client broke the protocol")
 
 
+@pytest.mark.parametrize("size", [100_001, 0xFFFFFF + 100_000])
+def test_command_beyond_the_limit(size: int, tmp_path: Path) -> None:
+    """proxy.max_allowed_packet: refused by what the frames announce, before it is all here."""
+    limit = 100_000 if size < 0xFFFFFF else 0xFFFFFF + 99_999
+    with (
+        FakeBackend() as backend,
+        Scene(tmp_path, backend.address, max_allowed_packet=limit) as scene,
+    ):
+        client = scene.client().log_in()
+        assert client.query("x" * 90_000) == [b"\x04fine"]
+        packet = b"".join(frames(b"\x03" + b"x" * (size - 1)))
+        client.sock.sendall(packet[: -(size % 0xFFFFFF) + 10])
+        assert client.endings() == (OVERSIZED, CLOSED)
+        scene.told("client.oversized", "client broke the protocol")
+
+
 def test_file_out_of_order(tmp_path: Path, mariadb: Server) -> None:
     with Scene(tmp_path, mariadb.address) as scene:
         client = scene.client().log_in()

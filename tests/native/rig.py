@@ -48,7 +48,7 @@ class Driver:
         self.told.append(("backend lost", session.state))
         session.fail(LOST, "backend lost")
 
-    def client_fault(self, session: Session, reason: str) -> None:
+    def client_fault(self, session: Session, reason: str, code: str = "sequence") -> None:
         self.told.append(("client fault", reason))
         session.fail(BAD_CLIENT, "client fault")
 
