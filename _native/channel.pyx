@@ -86,10 +86,11 @@ cdef class Channel(Owner):
     cdef object take(self):
         """The next whole packet, or None. Raises on a broken frame."""
         cdef const unsigned char* p = <const unsigned char*><char*>self.held
-        cdef Py_ssize_t end = len(self.held), pos = self.taken, total = 0, length
+        cdef Py_ssize_t end = len(self.held), pos = self.taken, at = pos, total = 0, length
         cdef int seq = self.seq
-        cdef list parts = None
+        cdef list parts
         cdef object packet
+        # Heads first, copies once all is there: a long packet comes in thousands of pieces.
         while True:
             if end - pos < 4:
                 return None
@@ -105,13 +106,18 @@ cdef class Channel(Owner):
             if end - pos - 4 < length:
                 return None
             seq = (seq + 1) & 0xFF
-            packet = p[pos + 4:pos + 4 + length]
             pos += 4 + length
             if length < FRAME_MAX:
                 break
-            if parts is None:
-                parts = []
-            parts.append(packet)
+        if total == length:
+            packet = p[pos - length:pos]
+        else:
+            parts = []
+            while at < pos:
+                length = min(pos - at - 4, <Py_ssize_t>FRAME_MAX)
+                parts.append(p[at + 4:at + 4 + length])
+                at += 4 + length
+            packet = b"".join(parts)
         self.seq = seq
         self.taken = pos
         if pos == end:
@@ -120,10 +126,7 @@ cdef class Channel(Owner):
         elif pos > HELD_LIMIT:
             del self.held[:pos]
             self.taken = 0
-        if parts is None:
-            return packet
-        parts.append(packet)
-        return b"".join(parts)
+        return packet
 
     async def read_packet(self):
         while True:

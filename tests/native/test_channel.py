@@ -18,7 +18,9 @@ from tests.support.chopper import Chop
 from tests.support.socket_pair import Peer, open_descriptors, pair, settle, tcp_pair
 
 FRAME_MAX = 0xFFFFFF
-BORDERS = [0, 1, 250, 65535, FRAME_MAX - 1, FRAME_MAX, FRAME_MAX + 1, 2 * FRAME_MAX]
+BORDERS = [
+    0, 1, 250, 65535, FRAME_MAX - 1, FRAME_MAX, FRAME_MAX + 1, 2 * FRAME_MAX, 4 * FRAME_MAX + 1,
+]  # fmt: skip
 
 
 def packet(payload: bytes, sequence: int = 0) -> bytes:
