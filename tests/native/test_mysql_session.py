@@ -396,3 +396,25 @@ def test_an_error_nobody_asked_for_meets_a_command() -> None:
     rig.backend.close()
     rig.settle()
     assert rig.to_client() == packet(LOST, 1) or rig.client.ended
+
+
+# -- max_allowed_packet -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [4999, 5000])
+def test_a_command_longer_than_allowed_is_refused_by_its_head(limit: int, chop: Chop) -> None:
+    rig = Rig().start()
+    rig.session.max_packet = limit
+    command = packet(b"\x03" + b"x" * 4999)
+    for piece in chop(command):
+        if rig.state != "closed":
+            rig.client.send(piece)
+            rig.to_backend()
+    if limit == 5000:
+        assert rig.state == "response"
+        return
+    assert rig.driver.told[0] == (
+        "client fault", "packet of 5000 bytes or more, limit is 4999",
+    )  # fmt: skip
+    assert rig.to_client() == packet(BAD_CLIENT, 1)
+    assert rig.over()
