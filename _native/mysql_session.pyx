@@ -447,5 +447,9 @@ cdef class Session(Owner):
         return 0
 
     @property
+    def in_transaction(self):
+        return (self.scanner.status & 1) != 0       # SERVER_STATUS_IN_TRANS
+
+    @property
     def state(self):
         return STATES[<int>self.session_state]

@@ -55,6 +55,9 @@ class Session(Owner):
     def farewell(self) -> bool:
         """The backend has sent an ERR nobody asked for (shutdown, KILL, wait_timeout)."""
     @property
+    def in_transaction(self) -> bool:
+        """As the last response said."""
+    @property
     def state(self) -> str:
         """idle, command, response, infile, stream, slow or closed."""
     def start(self) -> None:

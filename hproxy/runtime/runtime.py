@@ -190,7 +190,9 @@ class Runtime:
     # -- end ---------------------------------------------------------------------
 
     async def drain(self, deadline_sec: float) -> bool:
-        """Stop accepting, close idle clients, let commands finish; True if all went in time."""
+        """Stop accepting, close idle clients, let commands and transactions finish.
+
+        True if all went in time."""
         self.draining = True
         self.listener.close()
         loop = asyncio.get_running_loop()
@@ -199,7 +201,7 @@ class Runtime:
             for connection in self.services.registry:
                 session = connection.session
                 if session is not None:
-                    if session.state == "idle":
+                    if session.state == "idle" and not session.in_transaction:
                         session.close("shutdown")
                 elif connection.busy is not None:
                     connection.busy()  # not logged in yet: nobody's work is lost

@@ -112,13 +112,12 @@ class Driver:
         connection: Connection = session.tag
         state = session.state
         reason = os.strerror(error) if error else "closed by backend"
-        if session.farewell or connection.killed:
+        if session.farewell:
             connection.log.info(
                 "backend ended the session",
                 code="backend.farewell",
                 backend=str(connection.backend),
                 state=state,
-                reason="it said why" if session.farewell else "killed",
             )
             session.close("backend ended the session")
             return

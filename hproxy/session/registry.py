@@ -36,7 +36,6 @@ class Connection:
     client_secure: bool = False
     busy: Callable[[], object] | None = None
     """Cancels the login or slow command under way."""
-    killed: bool = False
 
 
 @dataclass(slots=True)

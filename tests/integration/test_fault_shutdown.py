@@ -70,6 +70,19 @@ def test_running_query_is_finished(tmp_path: Path, mariadb: Server) -> None:
         assert scene.proxy.wait_for_log("stopped")["cut_off"] == 0
 
 
+def test_transaction_is_finished(tmp_path: Path, mariadb: Server) -> None:
+    with Scene(tmp_path, mariadb.address, witness=False) as scene:
+        idle, client = scene.client().log_in(), scene.client().log_in()
+        client.query("BEGIN")
+        scene.proxy.signal(signal.SIGTERM)
+        assert idle.ending() == CLOSED
+        client.query("DO 1")
+        client.query("COMMIT")
+        assert client.ending() == CLOSED
+        ends(scene)
+        assert scene.proxy.wait_for_log("stopped")["cut_off"] == 0
+
+
 def test_second_signal_ends_at_once(tmp_path: Path, mariadb: Server) -> None:
     with Side(mariadb) as side, Scene(tmp_path, mariadb.address, witness=False) as scene:
         client = scene.client().log_in()
