@@ -10,7 +10,7 @@ from hproxy._native.endpoint import Endpoint
 from hproxy._native.mysql_session import Session
 from hproxy._native.reactor import Reactor
 from hproxy.protocols.mysql.wire import join
-from tests.support.socket_pair import Peer, pair, settle
+from tests.support.socket_pair import Peer, emptied, pair, settle
 
 __all__ = ["BAD_CLIENT", "INTERNAL", "LOST", "MALFORMED", "QUIT", "Driver", "Rig", "packet"]
 
@@ -153,5 +153,4 @@ class Rig:
         for peer in (self.client, self.backend):
             with suppress(OSError):
                 peer.shut()
-        settle(self.reactor)
-        return self.client.ended and self.reactor.size == 0
+        return emptied(self.reactor) and self.client.ended

@@ -5,16 +5,19 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from pathlib import Path
 from typing import ClassVar
 
 from hproxy._native.endpoint import Endpoint
 from hproxy._native.reactor import Reactor
 
-__all__ = ["Peer", "open_descriptors", "pair", "settle", "tcp_pair"]
+__all__ = ["Peer", "emptied", "open_descriptors", "pair", "settle", "tcp_pair"]
 
 # A reactor that never comes to rest is served for ever by what it cannot get rid of.
 SPINS = 10_000
+# Less than an endpoint lingers: that it goes away by its deadline only is not good enough.
+PATIENCE_S = 2.0
 
 
 class Peer:
@@ -106,6 +109,17 @@ def settle(reactor: Reactor) -> int:
             return served
         served += now
     raise AssertionError("the reactor does not come to rest")
+
+
+def emptied(reactor: Reactor) -> bool:
+    """Serve until nothing is watched any more; False when that does not come to pass.
+
+    A close may be felt late: whoever looks at /proc/PID/fd just then holds the file open.
+    """
+    patience = time.monotonic() + PATIENCE_S
+    while reactor.size and time.monotonic() < patience:
+        reactor.poll()
+    return reactor.size == 0
 
 
 def open_descriptors() -> int:
