@@ -438,12 +438,14 @@ cdef class Session(Owner):
         if self.session_state == SESSION_IDLE:
             self.backend.write(<const unsigned char*><char*>QUIT, len(QUIT))
         self.session_state = SESSION_CLOSED
-        self.client.finish()
-        if idle:
-            self.backend.finish(False)      # it was told COM_QUIT
-        else:
-            self.backend.close()
-        self.driver.closed(self, reason)
+        try:
+            self.client.finish()
+            if idle:
+                self.backend.finish(False)      # it was told COM_QUIT
+            else:
+                self.backend.close()
+        finally:
+            self.driver.closed(self, reason)    # whatever happens, it is counted as gone
         return 0
 
     @property

@@ -168,13 +168,25 @@ class Runtime:
             registry.totals.refused += 1
             error = ClientError(code="limit", limit=services.settings.max_connections)
             connection.log.warning("too many connections", code=error.full_code)
-            channel = services.protocol.channel(services.reactor, fd, "client", 1024)
-            channel.write_packet(services.protocol.error_packet(error))
-            channel.finish()
+            self._turn_away(fd, services.protocol.error_packet(error))
             registry.leave(connection)
             return
         login = self._driver.connector.serve(fd, connection)
         connection.busy = services.tasks.spawn(login, f"login {connection.id}")
+
+    def _turn_away(self, fd: int, packet: bytes) -> None:
+        """Say why and close at once: whoever is beyond the limit shall hold no descriptor.
+
+        Nothing was read, so nothing unread turns our close into a reset.
+        """
+        services = self.services
+        try:
+            channel = services.protocol.channel(services.reactor, fd, "client", 1024)
+        except OSError as error:
+            self.log.error("cannot watch the socket", error=str(error))
+            return
+        channel.write_packet(packet)
+        channel.close()
 
     def _accept_paused(self, error: OSError) -> None:
         self.log.error(

@@ -66,7 +66,9 @@ class UserChange:
         assert connection.backend_login is not None
         machine = protocol.client_change(options, connection.login, packet)
         wanted: LoginResult = await run_login(services, machine, channels)
-        services.users.enter(wanted.account)
+        before, moves = connection.account, wanted.account is not connection.account
+        if moves:
+            services.users.enter(wanted.account)
         try:
             if not wanted.database and wanted.account.default_schema:
                 wanted = replace(wanted, database=wanted.account.default_schema)
@@ -80,10 +82,11 @@ class UserChange:
             else:
                 done = await self._move(connection, channels, wanted)
         except BaseException:
-            services.users.leave(wanted.account)
+            if moves:
+                services.users.leave(wanted.account)
             raise
-        if connection.account is not None:
-            services.users.leave(connection.account)
+        if moves and before is not None:
+            services.users.leave(before)
         connection.account = wanted.account
         connection.login, connection.backend_login = wanted, done
         channels[Side.CLIENT].write_packet(done.reply)

@@ -130,7 +130,11 @@ class Connector:
             return await self._backends.log_in(connection, backend, channel, login)
 
         opened = await self._backends.open(connection, logged_in, account.hostgroup)
-        client.write_packet(services.protocol.vouch(login, opened.outcome.reply))
+        try:
+            client.write_packet(services.protocol.vouch(login, opened.outcome.reply))
+        except BaseException:
+            opened.channel.close()
+            raise
         self._start(connection, client, opened, login, opened.outcome)
 
     def _start(

@@ -46,8 +46,7 @@ class Killer:
                     id=kill.target,
                 )
             if not kill.query_only:
-                if target.session is not None:
-                    target.session.close("killed")
+                self._connection(target)
             elif not await self.query(target):
                 raise ClientError(
                     "it runs on another backend, for which no password is known; "
@@ -63,6 +62,15 @@ class Killer:
             answer = protocol.error_packet(known)
         if session.state == "slow":
             session.reply([answer])
+
+    def _connection(self, target: Connection) -> None:
+        """End a session from outside, and what it runs on its backend."""
+        session = target.session
+        if session is None:
+            return
+        if session.state in ("response", "infile"):
+            self._services.tasks.spawn(self.orphan(target), f"orphan {target.id}")
+        session.close("killed")
 
     async def orphan(self, connection: Connection) -> None:
         """End the query of a client that is gone."""

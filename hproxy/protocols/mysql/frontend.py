@@ -9,8 +9,8 @@
                                    FULL ── under TLS: the password ─────────────> ENDED
                                      └ asks for our key ──> SEALED ── decrypt ──> ENDED
 
-An unknown user goes the same way as a known one with a wrong password, step by step, so that
-neither answers nor their number tell which half was wrong.
+An unknown user goes the same way as an account with a clear-text password and a wrong guess,
+step by step. Accounts known by a hash, or bound to TLS or a plugin, have steps of their own.
 """
 
 from __future__ import annotations
