@@ -25,7 +25,7 @@ from hproxy.protocols.mysql.handshake import (
 from hproxy.protocols.mysql.replies import EofPacket, ErrPacket, OkPacket
 from hproxy.protocols.mysql.wire import frames
 
-__all__ = ["BASE", "COMMON", "Frame", "Login", "RecordingClient", "Refused"]
+__all__ = ["BASE", "COMMON", "DEADLINE_S", "Frame", "Login", "RecordingClient", "Refused"]
 
 DEADLINE_S = 20.0
 FULL_FRAME = 0xFFFFFF
