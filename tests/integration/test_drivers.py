@@ -286,6 +286,14 @@ def test_change_user_back_and_forth(route: Route) -> None:
             assert found == [(user, "test")]
 
 
+def test_change_to_a_user_with_a_wrong_password(route: Route) -> None:
+    with connected(CONNECTOR, route, "test") as connection:
+        with pytest.raises(CONNECTOR.errors) as failure:
+            connection.cmd_change_user("hproxy", "wrong", "test", charset=45)
+        assert failure.value.args[0] == 1045
+        wait_until_lost(CONNECTOR, connection)
+
+
 def test_reset_connection_and_ping(route: Route) -> None:
     with connected(CONNECTOR, route, "test") as connection:
         run(connection, "SET @a = 1")
