@@ -132,6 +132,7 @@ def test_fields_cannot_replace_level_or_time(lines: Lines) -> None:
 
 def test_before_configure_lines_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     log._output.sinks = ()
+    set_level("info")  # whatever an earlier test left behind
     get_logger("x").info("early")
     assert "info  early" in capsys.readouterr().err
 
