@@ -30,10 +30,6 @@ ACCOUNTS = {
 ProxyFactory = Callable[..., Proxy]
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "full: every combination, for minutes; only with -m full")
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave the long matrix out unless it is asked for by name."""
     if "full" in config.option.markexpr:
