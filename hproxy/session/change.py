@@ -63,6 +63,7 @@ class UserChange:
         services = self._services
         protocol = services.protocol
         assert connection.login is not None
+        assert connection.backend is not None
         assert connection.backend_login is not None
         machine = protocol.client_change(options, connection.login, packet)
         wanted: LoginResult = await run_login(services, machine, channels)
@@ -72,10 +73,7 @@ class UserChange:
         try:
             if not wanted.database and wanted.account.default_schema:
                 wanted = replace(wanted, database=wanted.account.default_schema)
-            if (
-                connection.backend is None
-                or wanted.account.hostgroup == connection.backend.hostgroup
-            ):
+            if wanted.account.hostgroup == connection.backend.hostgroup:
                 channels[Side.BACKEND].seq = 0
                 change = protocol.backend_change(options, connection.backend_login, wanted)
                 done = await run_login(services, change, channels)
