@@ -23,9 +23,13 @@ __all__ = ["Option", "Section", "manual", "sections", "template"]
 EXAMPLES: dict[str, object] = {
     "auth": "relay",
     "default_schema": "app",
+    "hostgroup_id": 10,
     "hostname": "10.0.0.1",
+    "reader_hostgroup": 20,
+    "session_mode": "session",
     "username": "app",
     "worker_threads": 4,
+    "writer_hostgroup": 10,
 }
 WIDTH = 100
 
@@ -194,8 +198,8 @@ from, `hproxy check -c FILE` reports every mistake at once with file, line, key 
   that a file may already hold it, but takes effect in a later version; the log names such keys at
   the start.
 - **Environment**: every key has a variable, `HPROXY_SECTION__KEY` with two underscores between
-  section and key. Lists are separated by commas; `HPROXY_MYSQL_SERVERS` and
-  `HPROXY_MYSQL_USERS` take a TOML array of tables, as in
+  section and key. Lists are separated by commas; `HPROXY_MYSQL_SERVERS`, `HPROXY_MYSQL_USERS` and
+  the other tables of rows take a TOML array of tables, as in
   `HPROXY_MYSQL_USERS='[{username = "app", password = "secret"}]'`; a column of a row in the file
   can be set by its number, `HPROXY_MYSQL_USERS__0__PASSWORD`. An empty variable counts as not
   set. Short names:

@@ -98,11 +98,11 @@ def apply_of(model: type[BaseModel], name: str) -> str:
 
 
 def unit_of(model: type[BaseModel], name: str) -> str:
-    """The unit a number counts in: by its name, or as declared; "" for other options."""
-    for suffix, unit in UNITS.items():
-        if name.endswith(suffix):
-            return unit
-    return str(detail_of(model, name).get("unit", "")) if name in model.model_fields else ""
+    """The unit a number counts in: as declared, or by its name; "" for other options."""
+    declared = str(detail_of(model, name).get("unit", "")) if name in model.model_fields else ""
+    if declared:
+        return declared
+    return next((unit for suffix, unit in UNITS.items() if name.endswith(suffix)), "")
 
 
 def _no_bool(value: object) -> object:

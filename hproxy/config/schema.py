@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from hproxy.config.address import parse_backend
 from hproxy.config.option import OptionModel, Refusal, Refusals, detail_of
+from hproxy.config.proxy import ProxyOptions, SessionMode
 from hproxy.config.section import (
     AdminOptions,
     DaemonOptions,
@@ -21,11 +22,16 @@ from hproxy.config.section import (
     LogFormat,
     LoggingOptions,
     LogLevel,
-    ProxyOptions,
     ServerOptions,
     TlsOptions,
 )
-from hproxy.config.table import MysqlServer, MysqlUser, ServerStatus
+from hproxy.config.table import (
+    MysqlHostgroupAttributes,
+    MysqlReplicationHostgroup,
+    MysqlServer,
+    MysqlUser,
+    ServerStatus,
+)
 from hproxy.errors import ConfigError, ConfigFinding
 
 __all__ = [
@@ -36,11 +42,14 @@ __all__ = [
     "LogFormat",
     "LogLevel",
     "LoggingOptions",
+    "MysqlHostgroupAttributes",
+    "MysqlReplicationHostgroup",
     "MysqlServer",
     "MysqlUser",
     "ProxyOptions",
     "ServerOptions",
     "ServerStatus",
+    "SessionMode",
     "TlsOptions",
 ]
 
@@ -59,6 +68,12 @@ class Config(OptionModel):
     admin: Annotated[AdminOptions, Field(description="Operators' ports.")] = AdminOptions()
     mysql_servers: Annotated[tuple[MysqlServer, ...], Field(description="Backends.")] = ()
     mysql_users: Annotated[tuple[MysqlUser, ...], Field(description="Accounts.")] = ()
+    mysql_replication_hostgroups: Annotated[
+        tuple[MysqlReplicationHostgroup, ...], Field(description="Writers and their readers.")
+    ] = ()
+    mysql_hostgroup_attributes: Annotated[
+        tuple[MysqlHostgroupAttributes, ...], Field(description="Options of single hostgroups.")
+    ] = ()
 
     @property
     def servers(self) -> tuple[MysqlServer, ...]:
@@ -70,6 +85,11 @@ class Config(OptionModel):
     def auth_mode(self) -> Literal["relay", "table"]:
         """`proxy.auth`, or what follows from there being users or not."""
         return self.proxy.auth or ("table" if self.mysql_users else "relay")
+
+    @property
+    def session_mode(self) -> SessionMode:
+        """`proxy.session_mode`, or what follows from who checks passwords."""
+        return self.proxy.session_mode or ("multiplex" if self.auth_mode == "table" else "session")
 
     def require_runnable(self) -> None:
         """Raise ConfigError when this version cannot serve what the configuration asks for."""
@@ -86,9 +106,18 @@ class Config(OptionModel):
         """Keys that were given and are accepted, but take effect only in a later version."""
         return tuple(_dormant(self, ""))
 
+    def warnings(self) -> tuple[ConfigFinding, ...]:
+        """What is allowed, and most likely not meant."""
+        return tuple(_doubts(self))
+
     @model_validator(mode="after")
     def _across(self) -> Config:
-        items = [*_mode_items(self), *_server_items(self), *_user_items(self)]
+        items = [
+            *_mode_items(self),
+            *_server_items(self),
+            *_user_items(self),
+            *_hostgroup_items(self),
+        ]
         if items:
             raise Refusals(items)
         return self
@@ -157,21 +186,108 @@ def _server_items(config: Config) -> Iterator[Refusal]:
 
 
 def _user_items(config: Config) -> Iterator[Refusal]:
-    seen: dict[str, int] = {}
+    """ProxySQL's keys: a name has one row with each value of frontend, and of backend."""
+    seen: dict[tuple[str, str, bool], int] = {}
     for index, row in enumerate(config.mysql_users):
-        if row.username in seen:
+        keys = [(row.username, side, getattr(row, side)) for side in ("frontend", "backend")]
+        first = next((seen[key] for key in keys if key in seen), None)
+        if first is not None:
             yield Refusal(
                 f"user {row.username!r} is there already",
-                f"first given as mysql_users[{seen[row.username]}]",
+                f"first given as mysql_users[{first}]",
                 (f"mysql_users[{index}].username",),
             )
         else:
-            seen[row.username] = index
-    if config.auth_mode == "table" and not any(
-        row.active and row.frontend for row in config.mysql_users
-    ):
+            seen.update(dict.fromkeys(keys, index))
+    if config.auth_mode == "table":
+        yield from _login_items(config)
+    if config.proxy.session_mode == "multiplex" and config.auth_mode == "relay":
+        yield Refusal(
+            'needs auth "table"',
+            "in relay mode the proxy knows no password to open connections with: add "
+            '[[mysql_users]], or session_mode = "session"',
+            ("proxy.session_mode", "proxy.auth", "mysql_users"),
+        )
+
+
+def _login_items(config: Config) -> Iterator[Refusal]:
+    """Clients must be able to log in, and the proxy on their behalf."""
+    clients = [
+        (index, row) for index, row in enumerate(config.mysql_users) if row.active and row.frontend
+    ]
+    if not clients:
         yield Refusal(
             'auth "table" needs at least one active user',
             'add [[mysql_users]], or auth = "relay"',
             ("proxy.auth", "mysql_users"),
         )
+    opening = {row.username for row in config.mysql_users if row.active and row.backend}
+    for index, row in clients:
+        if row.username not in opening:
+            yield Refusal(
+                f"no active row of user {row.username!r} is valid towards backends",
+                "leave backend at 1, or add a row with frontend = 0",
+                (f"mysql_users[{index}].backend",),
+            )
+
+
+# A hostgroup may stand once in each of these columns, as in ProxySQL's keys.
+UNIQUE_HOSTGROUPS = (
+    ("mysql_replication_hostgroups", "writer_hostgroup"),
+    ("mysql_replication_hostgroups", "reader_hostgroup"),
+    ("mysql_hostgroup_attributes", "hostgroup_id"),
+)
+
+
+def _hostgroup_items(config: Config) -> Iterator[Refusal]:
+    for table, column in UNIQUE_HOSTGROUPS:
+        seen: dict[int, int] = {}
+        for index, row in enumerate(getattr(config, table)):
+            hostgroup = getattr(row, column)
+            if hostgroup in seen:
+                yield Refusal(
+                    f"hostgroup {hostgroup} is there already",
+                    f"first given as {table}[{seen[hostgroup]}]",
+                    (f"{table}[{index}].{column}",),
+                )
+            else:
+                seen[hostgroup] = index
+
+
+def _doubts(config: Config) -> Iterator[ConfigFinding]:
+    """References to hostgroups that no server is in, and what the session mode leaves unused."""
+    if config.mysql_replication_hostgroups and config.session_mode == "session":
+        yield ConfigFinding(
+            source="",
+            key="mysql_replication_hostgroups",
+            message='reads are not sent to readers in session_mode "session"',
+            hint='it takes session_mode = "multiplex"',
+        )
+    filled = {row.hostgroup_id for row in config.servers}
+    for index, pair in enumerate(config.mysql_replication_hostgroups):
+        for column in ("writer_hostgroup", "reader_hostgroup"):
+            if getattr(pair, column) not in filled:
+                yield _without_servers(
+                    f"mysql_replication_hostgroups[{index}].{column}", getattr(pair, column)
+                )
+    for index, row in enumerate(config.mysql_hostgroup_attributes):
+        if row.hostgroup_id not in filled:
+            yield _without_servers(
+                f"mysql_hostgroup_attributes[{index}].hostgroup_id", row.hostgroup_id
+            )
+    users = config.mysql_users if config.auth_mode == "table" else ()
+    for index, user in enumerate(users):
+        if user.active and user.default_hostgroup not in filled:
+            yield _without_servers(
+                f"mysql_users[{index}].default_hostgroup", user.default_hostgroup
+            )
+
+
+def _without_servers(key: str, hostgroup: int) -> ConfigFinding:
+    return ConfigFinding(
+        source="",
+        key=key,
+        message="no server is in this hostgroup",
+        value=str(hostgroup),
+        hint=f"add [[mysql_servers]] with hostgroup_id = {hostgroup}",
+    )

@@ -1,29 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sections of the configuration file: [server], [proxy], [tls], [health], [logging], [admin].
+"""The sections of the configuration file: [server], [tls], [health], [logging], [admin].
 
 Every option is declared here once: name, type, default, range, when it acts and its doc line.
 The documentation, the template of `hproxy config` and the findings of `hproxy check` are made
-from it. Checks within one section stand below its fields; checks across sections in `schema`.
+from it. [proxy] has a file of its own. Checks within one section stand below its fields; checks
+across sections in `schema`.
 """
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, model_validator
+from pydantic import BeforeValidator, model_validator
 
 from hproxy.config.address import Address, parse_listen
 from hproxy.config.option import (
-    MAX_MS,
     MAX_SEC,
-    BackendText,
     ListenText,
-    MongosText,
-    NodeText,
     Number,
     OptionModel,
     Refusal,
@@ -35,28 +31,20 @@ from hproxy.config.option import (
 
 __all__ = [
     "AdminOptions",
-    "AuthPlugin",
     "BackendTls",
     "DaemonOptions",
     "HealthOptions",
     "LogFormat",
     "LogLevel",
     "LoggingOptions",
-    "ProxyOptions",
     "ServerOptions",
     "TlsOptions",
     "default_data_dir",
 ]
 
-AuthPlugin = Literal["mysql_native_password", "caching_sha2_password"]
 BackendTls = Literal["off", "preferred", "required", "verify_ca", "verify_identity"]
 LogFormat = Literal["auto", "text", "json"]
 LogLevel = Literal["error", "warn", "info", "debug", "trace"]
-
-# 1 GiB is the servers' own ceiling for max_allowed_packet.
-MAX_PACKET_BYTES = 1 << 30
-# Drivers take the numbers apart; what follows them is free, but it ends at a NUL on the wire.
-_VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+[ -~]{0,50}")
 
 
 class DaemonOptions(OptionModel):
@@ -130,129 +118,6 @@ def default_data_dir(environ: Mapping[str, str]) -> Path:
         return state / "hproxy"
     home = Path(environ.get("HOME", ""))
     return (home if home.is_absolute() else Path.home()) / ".local" / "state" / "hproxy"
-
-
-def _server_version(text: str | None) -> str | None:
-    if text is not None and not _VERSION.fullmatch(text):
-        raise Refusal("is not a server version", 'like "8.0.39-hproxy", printable ASCII')
-    return text
-
-
-def _session_mode(value: object) -> object:
-    if value in ("multiplex", "fast_forward"):
-        raise Refusal("is not yet supported in this version", 'it serves "session"')
-    return value
-
-
-class ProxyOptions(OptionModel):
-    """[proxy]: what is spoken, to whom, and how a session is made."""
-
-    mode: Annotated[
-        Literal["mysql", "redis", "mongodb"],
-        restart("Protocol. This version serves mysql; files for the others can be checked."),
-    ] = "mysql"
-    backends: Annotated[
-        tuple[BackendText, ...],
-        live(
-            "Servers of hostgroup 0 as HOST[:PORT] or socket path; [[mysql_servers]] says more "
-            "about each and adds to this list.",
-            mode="mysql",
-        ),
-    ] = ()
-    auth: Annotated[
-        Literal["relay", "table"] | None,
-        live(
-            "Who checks passwords: the backend (relay: the proxy knows none) or the proxy "
-            "(table: against [[mysql_users]]). Without it: table when there are users, else relay.",
-            mode="mysql",
-        ),
-    ] = None
-    session_mode: Annotated[
-        Literal["session"],
-        BeforeValidator(_session_mode),
-        live("Hold on a backend: one backend connection per client session.", mode="mysql"),
-    ] = "session"
-    server_version: Annotated[
-        str | None,
-        AfterValidator(_server_version),
-        live(
-            "Server version in the greeting in table mode. Without it, and in relay mode: the "
-            "backend's.",
-            mode="mysql",
-        ),
-    ] = None
-    connect_timeout_ms: Annotated[
-        Whole,
-        live("One try to reach a backend, TCP and login together.", ge=1, le=MAX_MS),
-    ] = 3000
-    connect_timeout_max_ms: Annotated[
-        Whole, live("All tries together, before the client gets an error.", ge=1, le=MAX_MS)
-    ] = 10_000
-    login_timeout_ms: Annotated[Whole, live("Time a client has to log in.", ge=1, le=MAX_MS)] = (
-        10_000
-    )
-    idle_timeout_sec: Annotated[
-        Number, live("A client silent for longer is closed; 0 is never.", ge=0, le=MAX_SEC)
-    ] = 28_800
-    max_allowed_packet: Annotated[
-        Whole, live("Largest packet taken.", ge=1024, le=MAX_PACKET_BYTES, unit="bytes")
-    ] = MAX_PACKET_BYTES
-    max_login_packet: Annotated[
-        Whole,
-        live("Largest packet taken before login.", ge=1024, le=1 << 24, unit="bytes"),
-    ] = 65_536
-    kill_query_on_disconnect: Annotated[
-        bool, live("End the running query on the backend when its client is gone.")
-    ] = True
-    monitor_username: Annotated[
-        str, live("Account for the proxy's own connections (probes, KILL).")
-    ] = ""
-    monitor_password: Annotated[str, live("Password of that account, clear text.", repr=False)] = ""
-    shun_recovery_time_sec: Annotated[
-        Number,
-        live("A backend that failed is not tried again for this long.", ge=0, le=MAX_SEC),
-    ] = 10
-    default_auth_plugin: Annotated[
-        AuthPlugin, live("Plugin named in the greeting in table mode.", mode="mysql")
-    ] = "caching_sha2_password"
-    client_attributes: Annotated[
-        bool,
-        live("Add _client_ip and the like to the connection attributes a backend sees."),
-    ] = True
-    tcp_keepalive_sec: Annotated[
-        Whole, live("Silence before TCP keep-alive probes, both sides; 0 is off.", ge=0, le=32_767)
-    ] = 120
-    mongos_endpoints: Annotated[
-        tuple[MongosText, ...], live("mongos routers.", mode="mongodb", acts=False)
-    ] = ()
-    session_affinity: Annotated[
-        bool, live("Keep a client on its mongos.", mode="mongodb", acts=False)
-    ] = True
-    session_timeout_sec: Annotated[
-        Number,
-        live("How long affinity outlives a client.", gt=0, le=MAX_SEC, mode="mongodb", acts=False),
-    ] = 3600
-    cluster_nodes: Annotated[
-        tuple[NodeText, ...], live("Nodes to learn the cluster from.", mode="redis", acts=False)
-    ] = ()
-    slot_refresh_interval_sec: Annotated[
-        Number, live("Refresh of the slot map.", gt=0, le=MAX_SEC, mode="redis", acts=False)
-    ] = 60
-    max_redirects: Annotated[
-        Whole, live("Redirects followed per command.", ge=1, le=255, mode="redis", acts=False)
-    ] = 3
-    connection_timeout_ms: Annotated[
-        Whole, live("Connecting to a node.", ge=1, le=MAX_MS, mode="redis", acts=False)
-    ] = 5000
-
-    @model_validator(mode="after")
-    def _timeouts(self) -> ProxyOptions:
-        if self.connect_timeout_max_ms < self.connect_timeout_ms:
-            raise Refusal(
-                f"must not be below proxy.connect_timeout_ms ({self.connect_timeout_ms})",
-                keys=("proxy.connect_timeout_max_ms", "proxy.connect_timeout_ms"),
-            )
-        return self
 
 
 def _tls_version(value: object) -> object:

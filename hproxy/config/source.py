@@ -37,6 +37,8 @@ ENV_ALIASES: dict[str, KeyPath] = {
 ENV_TABLES: dict[str, KeyPath] = {
     "HPROXY_MYSQL_SERVERS": ("mysql_servers",),
     "HPROXY_MYSQL_USERS": ("mysql_users",),
+    "HPROXY_MYSQL_REPLICATION_HOSTGROUPS": ("mysql_replication_hostgroups",),
+    "HPROXY_MYSQL_HOSTGROUP_ATTRIBUTES": ("mysql_hostgroup_attributes",),
 }
 FLAGS: dict[str, KeyPath] = {
     "listen": ("server", "listen_addr"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows of the admin tables that a file may hold: [[mysql_servers]] and [[mysql_users]].
+"""Rows of the admin tables that a file may hold: servers, users, and what is said of hostgroups.
 
 Columns, defaults and ranges are ProxySQL's, so that a row means the same in the file, on the
 admin port and in the tools that write it. Columns it stores as 0 or 1 are booleans here; a
@@ -16,9 +16,23 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, model_valida
 from hproxy.config.address import MAX_PORT, Address, AddressError, parse_backend
 from hproxy.config.option import OptionModel, Refusal, Whole, live
 
-__all__ = ["MysqlServer", "MysqlUser", "ServerStatus"]
+__all__ = [
+    "MysqlHostgroupAttributes",
+    "MysqlReplicationHostgroup",
+    "MysqlServer",
+    "MysqlUser",
+    "ReadOnlyCheck",
+    "ServerStatus",
+]
 
 ServerStatus = Literal["ONLINE", "SHUNNED", "OFFLINE_SOFT", "OFFLINE_HARD"]
+ReadOnlyCheck = Literal[
+    "read_only",
+    "innodb_read_only",
+    "super_read_only",
+    "read_only|innodb_read_only",
+    "read_only&innodb_read_only",
+]
 MAX_INT32 = 2**31 - 1
 
 
@@ -26,9 +40,13 @@ def _upper(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
 
 
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
 def _json_text(value: object) -> object:
-    # A TOML file can say it as a table; the column holds text.
-    return json.dumps(value) if isinstance(value, dict) else value
+    # A TOML file can say it as a table or a list; the column holds text.
+    return json.dumps(value) if isinstance(value, dict | list) else value
 
 
 def _json_or_empty(text: str) -> str:
@@ -38,6 +56,16 @@ def _json_or_empty(text: str) -> str:
         valid = False
     if not valid:
         raise Refusal("must be a JSON object or empty")
+    return text
+
+
+def _names_or_empty(text: str) -> str:
+    try:
+        names = json.loads(text) if text else []
+    except ValueError:
+        names = None
+    if not isinstance(names, list) or not all(isinstance(n, str) and n for n in names):
+        raise Refusal("must be a JSON array of names or empty", 'like ["sql_mode"]')
     return text
 
 
@@ -62,7 +90,9 @@ class MysqlServer(OptionModel):
         ServerStatus, BeforeValidator(_upper), live("ONLINE, or why it gets no new sessions.")
     ] = "ONLINE"
     weight: Annotated[Whole, live("Its share of new sessions.", ge=0, le=10_000_000)] = 1
-    compression: Annotated[bool, live("Compress the connection to it.", acts=False)] = False
+    compression: Annotated[
+        bool, live("Compress connections to it, with zstd if it can, else zlib.")
+    ] = False
     max_connections: Annotated[
         Whole, live("Connections the proxy opens to it at most.", ge=0, le=MAX_INT32)
     ] = 1000
@@ -133,10 +163,11 @@ class MysqlUser(OptionModel):
         bool, live("A transaction stays in the hostgroup it began in.", acts=False)
     ] = True
     fast_forward: Annotated[bool, live("Relay without looking at queries.", acts=False)] = False
-    backend: Annotated[bool, live("The row is valid towards backends.", acts=False)] = True
+    backend: Annotated[bool, live("The row is what opens connections to backends.")] = True
     frontend: Annotated[bool, live("The row is valid for clients.")] = True
     max_connections: Annotated[
-        Whole, live("Clients logged in with it at once.", ge=0, le=MAX_INT32)
+        Whole,
+        live("Clients logged in with it at once, and connections to backends.", ge=0, le=MAX_INT32),
     ] = 10_000
     attributes: Annotated[
         str,
@@ -145,3 +176,98 @@ class MysqlUser(OptionModel):
         live('JSON object or empty; {"auth_plugin": "client_ed25519"} chooses the plugin.'),
     ] = ""
     comment: Annotated[str, live("A remark.")] = ""
+
+
+class MysqlReplicationHostgroup(OptionModel):
+    """One row of mysql_replication_hostgroups: a writer hostgroup and the one its reads go to."""
+
+    writer_hostgroup: Annotated[Whole, live("Hostgroup that takes writes.", ge=0, le=MAX_INT32)]
+    reader_hostgroup: Annotated[
+        Whole,
+        live("Hostgroup for reads of users whose hostgroup is the writer.", ge=0, le=MAX_INT32),
+    ]
+    check_type: Annotated[
+        ReadOnlyCheck,
+        BeforeValidator(_lower),
+        live("Variable that tells a writer from a reader.", acts=False),
+    ] = "read_only"
+    comment: Annotated[str, live("A remark.")] = ""
+
+    @model_validator(mode="after")
+    def _differ(self) -> MysqlReplicationHostgroup:
+        if self.reader_hostgroup == self.writer_hostgroup:
+            raise Refusal("must differ from writer_hostgroup", keys=("reader_hostgroup",))
+        return self
+
+
+class MysqlHostgroupAttributes(OptionModel):
+    """One row of mysql_hostgroup_attributes: what holds for one hostgroup alone."""
+
+    hostgroup_id: Annotated[
+        Whole,
+        live(
+            "Hostgroup it is about; `hostgroup` is accepted too.",
+            ge=0,
+            le=MAX_INT32,
+            validation_alias=AliasChoices("hostgroup_id", "hostgroup"),
+        ),
+    ]
+    max_num_online_servers: Annotated[
+        Whole, live("Servers of it that may be online.", ge=0, le=1_000_000, acts=False)
+    ] = 1_000_000
+    autocommit: Annotated[
+        Whole,
+        live("Autocommit on its connections; -1 leaves it as it is.", ge=-1, le=1, acts=False),
+    ] = -1
+    free_connections_pct: Annotated[
+        Whole,
+        live(
+            "As proxy.free_connections_pct, which holds without it.",
+            ge=0,
+            le=100,
+            unit="percent",
+        ),
+    ] = 10
+    init_connect: Annotated[str, live("Statement run on each connection that is opened to it.")] = (
+        ""
+    )
+    multiplex: Annotated[
+        bool, live("Whether its connections are shared; false keeps one per session.")
+    ] = True
+    connection_warming: Annotated[
+        bool, live("As proxy.connection_warming, which holds without it.")
+    ] = False
+    throttle_connections_per_sec: Annotated[
+        Whole,
+        live(
+            "As proxy.throttle_connections_per_sec, which holds without it.",
+            ge=1,
+            le=1_000_000,
+            unit="per second",
+        ),
+    ] = 1_000_000
+    ignore_session_variables: Annotated[
+        str,
+        BeforeValidator(_json_text),
+        AfterValidator(_names_or_empty),
+        live("JSON array of variables that are not carried over to its connections, or empty."),
+    ] = ""
+    hostgroup_settings: Annotated[
+        str,
+        BeforeValidator(_json_text),
+        AfterValidator(_json_or_empty),
+        live("JSON object or empty.", acts=False),
+    ] = ""
+    servers_defaults: Annotated[
+        str,
+        BeforeValidator(_json_text),
+        AfterValidator(_json_or_empty),
+        live("JSON object or empty: columns of servers found later.", acts=False),
+    ] = ""
+    comment: Annotated[str, live("A remark.")] = ""
+
+    @property
+    def ignored_variables(self) -> frozenset[str]:
+        """`ignore_session_variables`, parsed; names in lower case."""
+        text = self.ignore_session_variables
+        return frozenset(name.lower() for name in json.loads(text)) if text else frozenset()

@@ -32,6 +32,8 @@ def test_sections_in_the_order_of_the_schema() -> None:
         "[admin]",
         "[[mysql_servers]]",
         "[[mysql_users]]",
+        "[[mysql_replication_hostgroups]]",
+        "[[mysql_hostgroup_attributes]]",
     ]
     assert all(section.doc for section in sections())
 
@@ -42,6 +44,8 @@ def test_what_an_option_shows() -> None:
     assert timeout.limits == "1 to 2147483647 milliseconds"
     assert timeout.env == "HPROXY_PROXY__CONNECT_TIMEOUT_MS"
     assert option("proxy", "max_allowed_packet").limits == "1024 to 1073741824 bytes"
+    throttle = option("proxy", "throttle_connections_per_sec")
+    assert throttle.limits == "1 to 100000000 per second"
     assert option("health", "interval_sec").limits.startswith("above 0 up to ")
     assert option("health", "interval_sec").acts is False
     assert option("proxy", "backends").kind == "list of text"
@@ -82,6 +86,9 @@ def test_template_loads_with_every_line_switched_on(tmp_path: Path) -> None:
     config = load_config(path, {}, {})
     assert [row.hostname for row in config.mysql_servers] == ["10.0.0.1"]
     assert [row.username for row in config.mysql_users] == ["app"]
+    (pair,) = config.mysql_replication_hostgroups
+    assert (pair.writer_hostgroup, pair.reader_hostgroup) == (10, 20)
+    assert [row.hostgroup_id for row in config.mysql_hostgroup_attributes] == [10]
     assert config.server.daemon is not None
 
 

@@ -178,6 +178,52 @@ def test_a_column_of_a_row_from_the_environment(tmp_path: Path) -> None:
     assert text.startswith("env HPROXY_MYSQL_USERS__0__USERNAME: mysql_users[0].username: ")
 
 
+def test_tables_of_hostgroups_from_file_and_environment(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        """\
+        [proxy]
+        backends = ["a"]
+        [[mysql_users]]
+        username = "app"
+        [[mysql_replication_hostgroups]]
+        writer_hostgroup = 0
+        reader_hostgroup = 1
+        """,
+    )
+    environ = {
+        "HPROXY_MYSQL_HOSTGROUP_ATTRIBUTES": "[{hostgroup = 1, multiplex = 0}]",
+        "HPROXY_MYSQL_REPLICATION_HOSTGROUPS__0__READER_HOSTGROUP": "2",
+        "HPROXY_PROXY__FAST_LANE": "off",
+        "HPROXY_PROXY__SESSION_TRACKING": "off",
+    }
+    config = load_config(path, {}, environ)
+    assert config.mysql_replication_hostgroups[0].reader_hostgroup == 2
+    assert config.mysql_hostgroup_attributes[0].multiplex is False
+    assert (config.proxy.fast_lane, config.proxy.session_tracking) == (False, "off")
+
+
+def test_a_pair_of_one_hostgroup_is_refused_at_its_line(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        """\
+        [proxy]
+        backends = ["a"]
+        session_mode = "multiplex"
+        [[mysql_replication_hostgroups]]
+        writer_hostgroup = 1
+        reader_hostgroup = 1
+        """,
+    )
+    assert refusals(path, {}, {}) == [
+        'h.toml:3: proxy.session_mode: needs auth "table" (in relay mode the proxy knows no '
+        "password to open connections with: add [[mysql_users]], or session_mode = "
+        '"session")',
+        "h.toml:6: mysql_replication_hostgroups[0].reader_hostgroup: must differ from "
+        "writer_hostgroup",
+    ]
+
+
 def test_every_mistake_at_once_with_its_place(tmp_path: Path) -> None:
     path = written(
         tmp_path,
@@ -190,7 +236,7 @@ def test_every_mistake_at_once_with_its_place(tmp_path: Path) -> None:
           "a",
           "10.0.0.300",
         ]
-        session_mode = "multiplex"
+        session_mode = "fast_forward"
         connect_timeout_ms = "5s"
 
         [health]
@@ -207,7 +253,7 @@ def test_every_mistake_at_once_with_its_place(tmp_path: Path) -> None:
         "h.toml:2: server.listen_adr: unknown key (did you mean listen_addr?)",
         "h.toml:7: proxy.backends[1]: '10.0.0.300' is not an IPv4 address, got \"10.0.0.300\"",
         "h.toml:9: proxy.session_mode: is not yet supported in this version, "
-        'got "multiplex" (it serves "session")',
+        'got "fast_forward" (it serves "multiplex" and "session")',
         'h.toml:10: proxy.connect_timeout_ms: must be a whole number, got "5s" (milliseconds)',
         "h.toml:12: health.timeout_sec: must be below health.interval_sec (3)",
         "h.toml:17: mysql_servers[1].hostname: is required",

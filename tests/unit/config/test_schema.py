@@ -97,6 +97,27 @@ def test_a_user_is_there_once() -> None:
     ]
 
 
+def test_a_user_may_have_one_row_for_clients_and_one_for_backends() -> None:
+    client = {"username": "a", "backend": 0}
+    backend = {"username": "a", "frontend": 0}
+    assert len(config(mysql_users=[client, backend]).mysql_users) == 2
+    for third in ({"username": "a"}, client, backend):
+        assert refusals(proxy={"backends": ["db"]}, mysql_users=[client, backend, third]) == [
+            (("mysql_users[2].username",), "user 'a' is there already")
+        ]
+
+
+@pytest.mark.parametrize("more", [[], [{"username": "a", "frontend": 0, "active": 0}]])
+def test_a_user_needs_a_row_that_opens_backends(more: list[dict[str, object]]) -> None:
+    users = [{"username": "a", "backend": 0}, *more]
+    assert refusals(proxy={"backends": ["db"]}, mysql_users=users) == [
+        (
+            ("mysql_users[0].backend",),
+            "no active row of user 'a' is valid towards backends",
+        )
+    ]
+
+
 def test_only_mysql_runs() -> None:
     config().require_runnable()
     with pytest.raises(ConfigError, match='"redis" is not yet supported in this version'):
@@ -115,4 +136,79 @@ def test_dormant_keys_are_those_given_without_effect() -> None:
         "server.daemon.pid_file",
         "health.interval_sec",
         "mysql_servers[1].gtid_port",
+    )
+
+
+def test_session_mode_follows_from_who_checks_passwords() -> None:
+    users = [{"username": "app"}]
+    assert config().session_mode == "session"
+    assert config(mysql_users=users).session_mode == "multiplex"
+    chosen = {"backends": ["db"], "session_mode": "session"}
+    assert config(proxy=chosen, mysql_users=users).session_mode == "session"
+    relay = {"backends": ["db"], "auth": "relay"}
+    assert config(proxy=relay, mysql_users=users).session_mode == "session"
+
+
+def test_multiplexing_needs_passwords() -> None:
+    wanted = [(("proxy.session_mode", "proxy.auth", "mysql_users"), 'needs auth "table"')]
+    proxy = {"backends": ["db"], "session_mode": "multiplex"}
+    assert refusals(proxy=proxy) == wanted
+    users = [{"username": "app"}]
+    assert refusals(proxy=proxy | {"auth": "relay"}, mysql_users=users) == wanted
+
+
+def test_a_hostgroup_has_one_partner_and_one_row_of_attributes() -> None:
+    pairs = [
+        {"writer_hostgroup": 0, "reader_hostgroup": 1},
+        {"writer_hostgroup": 0, "reader_hostgroup": 2},
+        {"writer_hostgroup": 3, "reader_hostgroup": 1},
+    ]
+    found = refusals(
+        proxy={"backends": ["db"]},
+        mysql_replication_hostgroups=pairs,
+        mysql_hostgroup_attributes=[{"hostgroup_id": 4}, {"hostgroup_id": 4}],
+    )
+    assert found == [
+        (
+            ("mysql_replication_hostgroups[1].writer_hostgroup",),
+            "hostgroup 0 is there already",
+        ),
+        (
+            ("mysql_replication_hostgroups[2].reader_hostgroup",),
+            "hostgroup 1 is there already",
+        ),
+        (("mysql_hostgroup_attributes[1].hostgroup_id",), "hostgroup 4 is there already"),
+    ]
+
+
+def test_hostgroups_without_servers_are_doubted() -> None:
+    whole = config(
+        mysql_users=[
+            {"username": "a"},
+            {"username": "b", "default_hostgroup": 7},
+            {"username": "c", "default_hostgroup": 8, "active": 0},
+        ],
+        mysql_replication_hostgroups=[{"writer_hostgroup": 0, "reader_hostgroup": 1}],
+        mysql_hostgroup_attributes=[{"hostgroup": 0}, {"hostgroup": 5}],
+    )
+    assert [(doubt.key, doubt.value) for doubt in whole.warnings()] == [
+        ("mysql_replication_hostgroups[0].reader_hostgroup", "1"),
+        ("mysql_hostgroup_attributes[1].hostgroup_id", "5"),
+        ("mysql_users[1].default_hostgroup", "7"),
+    ]
+    assert str(whole.warnings()[0]) == (
+        "mysql_replication_hostgroups[0].reader_hostgroup: no server is in this hostgroup, got 1 "
+        "(add [[mysql_servers]] with hostgroup_id = 1)"
+    )
+
+
+def test_a_split_that_cannot_act_is_doubted() -> None:
+    rows = [{"hostname": "db", "hostgroup": 1}]
+    pairs = [{"writer_hostgroup": 0, "reader_hostgroup": 1}]
+    whole = config(mysql_servers=rows, mysql_replication_hostgroups=pairs)
+    assert [doubt.key for doubt in whole.warnings()] == ["mysql_replication_hostgroups"]
+    users = [{"username": "a"}]
+    assert (
+        config(mysql_servers=rows, mysql_replication_hostgroups=pairs, mysql_users=users).warnings()
+        == ()
     )

@@ -16,7 +16,6 @@ from hproxy.config.section import (
     DaemonOptions,
     HealthOptions,
     LoggingOptions,
-    ProxyOptions,
     ServerOptions,
     TlsOptions,
     default_data_dir,
@@ -30,24 +29,10 @@ def refusal(model: type, values: Mapping[str, object]) -> str:
 
 
 def test_defaults() -> None:
-    server, proxy, tls = ServerOptions(), ProxyOptions(), TlsOptions()
+    server, tls = ServerOptions(), TlsOptions()
     assert (server.listen_addr, server.max_connections) == ("0.0.0.0:6033", 10_000)
     assert (server.connection_timeout_sec, server.worker_threads) == (60, None)
     assert (server.data_dir, server.daemon) == (None, None)
-    assert (proxy.mode, proxy.backends, proxy.auth, proxy.session_mode) == (
-        "mysql",
-        (),
-        None,
-        "session",
-    )
-    assert (proxy.connect_timeout_ms, proxy.connect_timeout_max_ms) == (3000, 10_000)
-    assert (proxy.login_timeout_ms, proxy.idle_timeout_sec) == (10_000, 28_800)
-    assert (proxy.max_allowed_packet, proxy.max_login_packet) == (2**30, 65_536)
-    assert (proxy.kill_query_on_disconnect, proxy.client_attributes) == (True, True)
-    assert (proxy.monitor_username, proxy.monitor_password) == ("", "")
-    assert (proxy.shun_recovery_time_sec, proxy.tcp_keepalive_sec) == (10, 120)
-    assert proxy.default_auth_plugin == "caching_sha2_password"
-    assert proxy.server_version is None
     assert (tls.client, tls.min_version, tls.backend) == ("preferred", "1.2", "off")
     assert HealthOptions() == HealthOptions(
         interval_sec=10, timeout_sec=5, failure_threshold=3, success_threshold=2
@@ -62,16 +47,6 @@ def test_listen_is_parsed() -> None:
     assert ServerOptions(listen_addr="*:1").listen_addr == ":1"
 
 
-def test_backends_are_normalised() -> None:
-    assert ProxyOptions(backends=("db", "10.0.0.1:1", "/run/s")).backends == (
-        "db:3306",
-        "10.0.0.1:1",
-        "/run/s",
-    )
-    proxy = ProxyOptions(mongos_endpoints=("m",), cluster_nodes=("n",))
-    assert (proxy.mongos_endpoints, proxy.cluster_nodes) == (("m:27017",), ("n:6379",))
-
-
 def test_state_dir_prefers_what_is_given(tmp_path: Path) -> None:
     assert ServerOptions(data_dir=tmp_path).state_dir == tmp_path
     assert ServerOptions().state_dir == default_data_dir(os.environ)
@@ -84,28 +59,6 @@ def test_default_data_dir(monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_data_dir({"XDG_STATE_HOME": "/x", "HOME": "/h"}) == Path("/x/hproxy")
     assert default_data_dir({"XDG_STATE_HOME": "x", "HOME": "/h"}) == Path("/h/.local/state/hproxy")
     assert default_data_dir({}) == Path.home() / ".local/state/hproxy"
-
-
-@pytest.mark.parametrize("text", ["8.0.39", "5.7.30-log", "11.1.2-MariaDB-1:11 x"])
-def test_server_version_accepted(text: str) -> None:
-    assert ProxyOptions(server_version=text).server_version == text
-
-
-@pytest.mark.parametrize("text", ["", "8", "8.0", "x8.0.1", "8.0.1\0", "8.0.1\n", "8.0.1é"])
-def test_server_version_refused(text: str) -> None:
-    assert "is not a server version" in refusal(ProxyOptions, {"server_version": text})
-
-
-@pytest.mark.parametrize("mode", ["multiplex", "fast_forward"])
-def test_session_modes_of_later_versions_are_named(mode: str) -> None:
-    assert "not yet supported in this version" in refusal(ProxyOptions, {"session_mode": mode})
-
-
-def test_one_try_fits_into_all_tries() -> None:
-    assert ProxyOptions(connect_timeout_ms=10_000).connect_timeout_max_ms == 10_000
-    assert "must not be below proxy.connect_timeout_ms (10001)" in refusal(
-        ProxyOptions, {"connect_timeout_ms": 10_001}
-    )
 
 
 @pytest.mark.parametrize("value", ["1.3", 1.3, "TLSv1.3"])
@@ -155,12 +108,6 @@ def test_level_refused(value: object) -> None:
         (ServerOptions, {"connection_timeout_sec": float("inf")}),
         (ServerOptions, {"connection_timeout_sec": 0}),
         (ServerOptions, {"worker_threads": 0}),
-        (ProxyOptions, {"connect_timeout_ms": 0}),
-        (ProxyOptions, {"connect_timeout_ms": 2**31}),
-        (ProxyOptions, {"idle_timeout_sec": -1}),
-        (ProxyOptions, {"max_allowed_packet": 2**30 + 1}),
-        (ProxyOptions, {"max_redirects": 256}),
-        (ProxyOptions, {"max_redirects": 0}),
         (HealthOptions, {"failure_threshold": 0}),
     ],
 )
@@ -169,7 +116,5 @@ def test_out_of_range(model: type, values: dict[str, object]) -> None:
 
 
 def test_secrets_stay_out_of_the_representation() -> None:
-    shown = repr(ProxyOptions(monitor_password="hush")) + repr(
-        AdminOptions(credentials="admin:hush", stats_credentials="stats:hush")
-    )
+    shown = repr(AdminOptions(credentials="admin:hush", stats_credentials="stats:hush"))
     assert "hush" not in shown

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows of mysql_servers and mysql_users: ProxySQL's defaults and ranges, our spellings."""
+"""Rows of the admin tables: ProxySQL's columns, defaults and ranges, our spellings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ import pytest
 from pydantic import ValidationError
 
 from hproxy.config.address import Address
-from hproxy.config.table import MysqlServer, MysqlUser
+from hproxy.config.table import (
+    MysqlHostgroupAttributes,
+    MysqlReplicationHostgroup,
+    MysqlServer,
+    MysqlUser,
+)
 
 
 def refusal(model: type, values: dict[str, object]) -> str:
@@ -148,3 +153,92 @@ def test_attributes_as_json_or_table() -> None:
 
 def test_password_stays_out_of_the_representation() -> None:
     assert "hush" not in repr(MysqlUser(username="app", password="hush"))
+
+
+def test_pair_defaults() -> None:
+    row = MysqlReplicationHostgroup(writer_hostgroup=10, reader_hostgroup=20)
+    assert row.model_dump() == {
+        "writer_hostgroup": 10,
+        "reader_hostgroup": 20,
+        "check_type": "read_only",
+        "comment": "",
+    }
+
+
+@pytest.mark.parametrize(
+    "value", ["Read_Only", "innodb_read_only", "SUPER_READ_ONLY", "read_only|innodb_read_only"]
+)
+def test_check_type_in_any_case(value: str) -> None:
+    row = MysqlReplicationHostgroup.model_validate(
+        {"writer_hostgroup": 0, "reader_hostgroup": 1, "check_type": value}
+    )
+    assert row.check_type == value.lower()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"reader_hostgroup": 10},
+        {"reader_hostgroup": -1},
+        {"reader_hostgroup": None},
+        {"writer_hostgroup": -1},
+        {"writer_hostgroup": 2**31},
+        {"check_type": "readonly"},
+        {"check_type": 1},
+        {"backup_writer_hostgroup": 3},
+    ],
+)
+def test_pair_refused(values: dict[str, object]) -> None:
+    row = {"writer_hostgroup": 10, "reader_hostgroup": 20, **values}
+    refusal(MysqlReplicationHostgroup, row)
+
+
+def test_attributes_defaults() -> None:
+    row = MysqlHostgroupAttributes.model_validate({"hostgroup": 3})
+    assert row.model_dump() == {
+        "hostgroup_id": 3,
+        "max_num_online_servers": 1_000_000,
+        "autocommit": -1,
+        "free_connections_pct": 10,
+        "init_connect": "",
+        "multiplex": True,
+        "connection_warming": False,
+        "throttle_connections_per_sec": 1_000_000,
+        "ignore_session_variables": "",
+        "hostgroup_settings": "",
+        "servers_defaults": "",
+        "comment": "",
+    }
+    assert row.ignored_variables == frozenset()
+
+
+@pytest.mark.parametrize("value", ['["SQL_mode", "x"]', ["SQL_mode", "x"]])
+def test_ignored_variables_as_json_or_list(value: object) -> None:
+    row = MysqlHostgroupAttributes.model_validate(
+        {"hostgroup_id": 0, "ignore_session_variables": value}
+    )
+    assert row.ignored_variables == {"sql_mode", "x"}
+    assert row.ignore_session_variables == '["SQL_mode", "x"]'
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"hostgroup_id": -1},
+        {"max_num_online_servers": 1_000_001},
+        {"autocommit": 2},
+        {"autocommit": -2},
+        {"free_connections_pct": 101},
+        {"multiplex": 2},
+        {"throttle_connections_per_sec": 0},
+        {"throttle_connections_per_sec": 1_000_001},
+        {"ignore_session_variables": "sql_mode"},
+        {"ignore_session_variables": '{"a": 1}'},
+        {"ignore_session_variables": [1]},
+        {"ignore_session_variables": [""]},
+        {"hostgroup_settings": "[]"},
+        {"servers_defaults": "{"},
+    ],
+)
+def test_attributes_refused(values: dict[str, object]) -> None:
+    refusal(MysqlHostgroupAttributes, {"hostgroup_id": 1, **values})
