@@ -25,6 +25,8 @@ class Account:
     require_tls: bool = False
     plugin: str | None = None
     """Authentication plugin this account must use; None lets the client choose."""
+    asks_insert_id: bool = False
+    """Some session of it has called LAST_INSERT_ID()."""
     sessions: int = 0
     credential: Any = field(default=None, repr=False)
     """What opens backends: learned from a full login when the secret is a hash."""

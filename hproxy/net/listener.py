@@ -16,6 +16,7 @@ import stat
 from collections.abc import Callable
 from typing import Any
 
+from hproxy._native.acceptor import accept
 from hproxy.net.resolver import tune
 
 __all__ = ["Listener"]
@@ -78,6 +79,7 @@ class Listener:
             sock = socket.socket(family, socket.SOCK_STREAM)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
+            tune(sock, self._keepalive_sec)  # accepted connections inherit it
             sock.bind(address)
             sock.listen(BACKLOG)
             sock.setblocking(False)
@@ -107,21 +109,15 @@ class Listener:
             if sock is None:  # closed by the one we told of the last client
                 return
             try:
-                conn, peer = sock.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
+                found = accept(sock.fileno())
             except OSError as error:
                 if error.errno not in _FULL:
                     raise
                 self._pause(error)
                 return
-            try:
-                conn.setblocking(False)
-                tune(conn, self._keepalive_sec)
-            except OSError:  # gone already
-                conn.close()
-                continue
-            self._accepted(conn.detach(), _peer(peer))
+            if found is None:
+                return
+            self._accepted(*found)
 
     def _pause(self, error: OSError) -> None:
         assert self._loop is not None
@@ -137,13 +133,6 @@ class Listener:
         self._resume = None
         if self._sock is not None and self._loop is not None:
             self._loop.add_reader(self._sock, self._accept)
-
-
-def _peer(address: object) -> str:
-    if isinstance(address, tuple):
-        host, port = address[:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return "unix"
 
 
 def _remove_stale(path: str) -> None:

@@ -2,6 +2,7 @@
 """Backends, hostgroups and their health; pure."""
 
 from hproxy.topology.backend import Backend, Health, Status
-from hproxy.topology.topology import Topology
+from hproxy.topology.hostgroup import HostgroupAttributes
+from hproxy.topology.topology import StatusListener, Topology
 
-__all__ = ["Backend", "Health", "Status", "Topology"]
+__all__ = ["Backend", "Health", "HostgroupAttributes", "Status", "StatusListener", "Topology"]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A database server we connect to, and the rule by which it is shunned and restored.
+"""A database server we connect to, and the rules by which its status changes.
 
-    ONLINE ── connect failed ──> SHUNNED ── shun_recovery_sec passed ──> ONLINE
-    OFFLINE_SOFT (drains) and OFFLINE_HARD (cut) are set by the operator only.
+    ONLINE ── connect failed ──> SHUNNED ── shun_recovery_sec passed, connected ──> ONLINE
+    any ── operator ──> any; OFFLINE_SOFT (drains) and OFFLINE_HARD (cut) by nobody else.
 
 Pure: time comes in as an argument, in seconds of any monotonic clock.
 """
@@ -12,7 +12,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
-__all__ = ["Backend", "Health", "Status", "after_failure", "after_success", "usable"]
+__all__ = [
+    "Backend",
+    "Health",
+    "Status",
+    "after_failure",
+    "after_operator",
+    "after_success",
+    "usable",
+]
 
 
 class Status(Enum):
@@ -26,7 +34,10 @@ class Status(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """Identity and settings of one server; what is known of its health is a `Health`."""
+    """Identity and settings of one server as a member of one hostgroup.
+
+    A server in two hostgroups (a writer that also reads) is two of them, with one address. What
+    is known of its health is a `Health`."""
 
     host: str
     port: int
@@ -36,6 +47,8 @@ class Backend:
     weight: int = 1
     max_connections: int = 1000
     use_tls: bool = False
+    compression: tuple[str, ...] = ()
+    """Algorithms to compress connections to it with, the best first."""
 
     def __str__(self) -> str:
         if self.path is not None:
@@ -71,6 +84,14 @@ def after_success(health: Health) -> Health:
     if health.status is Status.SHUNNED:
         return Health()
     return replace(health, failures=0, last_error="")
+
+
+def after_operator(health: Health, status: Status, now: float, recovery_sec: float) -> Health:
+    """The operator decided: back online everything held against it is forgotten."""
+    if status is Status.ONLINE:
+        return Health()
+    until = now + recovery_sec if status is Status.SHUNNED else 0.0
+    return replace(health, status=status, shunned_until=until)
 
 
 def usable(health: Health, now: float) -> bool:

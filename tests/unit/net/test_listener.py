@@ -9,10 +9,10 @@ import os
 import socket
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from hproxy._native.acceptor import accept as native_accept
 from hproxy.net import listener as module
 from hproxy.net.listener import Listener
 from tests.unit.conftest import Run, until
@@ -118,21 +118,17 @@ def test_closing_from_the_callback(run: Run) -> None:
     run(work())
 
 
-class FullSocket:
-    """A listening socket whose first accepts fail for want of descriptors."""
+def fail_first(monkeypatch: pytest.MonkeyPatch, *numbers: int) -> None:
+    """The first accepts fail, as for want of descriptors."""
+    failures = list(numbers)
 
-    def __init__(self, real: socket.socket, failures: list[int]) -> None:
-        self._real = real
-        self._failures = failures
-
-    def accept(self) -> Any:
-        if self._failures:
-            number = self._failures.pop(0)
+    def accept(listening: int) -> tuple[int, str] | None:
+        if failures:
+            number = failures.pop(0)
             raise OSError(number, os.strerror(number))
-        return self._real.accept()
+        return native_accept(listening)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
+    monkeypatch.setattr(module, "accept", accept)
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
@@ -143,8 +139,7 @@ def test_out_of_descriptors_pauses(run: Run, monkeypatch: pytest.MonkeyPatch, nu
         guests, told = Guests(), list[OSError]()
         listener = Listener(guests, paused=told.append)
         listener.open(HERE, 0)
-        assert listener._sock is not None
-        listener._sock = FullSocket(listener._sock, [number, number])  # type: ignore[assignment]
+        fail_first(monkeypatch, number, number)
         with socket.create_connection((HERE, listener.port)):
             await until(lambda: bool(told))
             assert guests.names == []
@@ -163,8 +158,7 @@ def test_closing_while_paused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None
         guests, told = Guests(), list[OSError]()
         listener = Listener(guests, paused=told.append)
         listener.open(HERE, 0)
-        assert listener._sock is not None
-        listener._sock = FullSocket(listener._sock, [errno.EMFILE])  # type: ignore[assignment]
+        fail_first(monkeypatch, errno.EMFILE)
         with socket.create_connection((HERE, listener.port)):
             await until(lambda: bool(told))
             listener.close()
@@ -174,14 +168,14 @@ def test_closing_while_paused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None
     run(work())
 
 
-def test_a_client_that_is_gone_already(run: Run) -> None:
+def test_a_client_that_is_gone_already(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = [None]  # what ECONNABORTED is turned into
+    monkeypatch.setattr(module, "accept", lambda fd: gone.pop() if gone else native_accept(fd))
+
     async def work() -> None:
         guests = Guests()
         listener = Listener(guests)
         listener.open(HERE, 0)
-        assert listener._sock is not None
-        real = listener._sock
-        listener._sock = FullSocket(real, [errno.ECONNABORTED])  # type: ignore[assignment]
         with socket.create_connection((HERE, listener.port)):
             await until(lambda: bool(guests.names))
         listener.close()

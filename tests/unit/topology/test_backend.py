@@ -10,6 +10,7 @@ from hproxy.topology.backend import (
     Health,
     Status,
     after_failure,
+    after_operator,
     after_success,
     usable,
 )
@@ -56,3 +57,14 @@ def test_what_the_operator_says_stays(status: Status) -> None:
 
 def test_online_is_usable() -> None:
     assert usable(Health(), 0.0)
+
+
+@pytest.mark.parametrize("before", list(Status))
+def test_the_operator_may_set_any_status(before: Status) -> None:
+    health = Health(before, 105.0, 3, "refused")
+    assert after_operator(health, Status.ONLINE, 100.0, RECOVERY_S) == Health()
+    for offline in (Status.OFFLINE_SOFT, Status.OFFLINE_HARD):
+        wanted = Health(offline, 0.0, 3, "refused")
+        assert after_operator(health, offline, 100.0, RECOVERY_S) == wanted
+    shunned = after_operator(health, Status.SHUNNED, 100.0, RECOVERY_S)
+    assert shunned == Health(Status.SHUNNED, 110.0, 3, "refused")

@@ -102,3 +102,87 @@ def test_a_success_restores() -> None:
     topology.opened(only)
     topology.release(only)
     assert topology.snapshot() == {only: (Health(), 0)}
+
+
+def writer_that_reads() -> tuple[Topology, Backend, Backend, Backend]:
+    writer = Backend("DB1", 3306, hostgroup=10)
+    same, reader = Backend("db1", 3306, hostgroup=20), Backend("db2", 3306, hostgroup=20)
+    return Topology((writer, same, reader)), writer, same, reader
+
+
+def test_lookups() -> None:
+    topology, writer, same, reader = writer_that_reads()
+    assert topology.members(20) == (same, reader)
+    assert topology.members(30) == ()
+    assert topology.at("Db1", 3306) == (writer, same)
+    assert topology.at("db1", 3307) == ()
+    assert topology.find(20, "db1", 3306) == same
+    assert topology.find(10, "db2", 3306) is None
+
+
+def test_lookups_of_sockets() -> None:
+    first, second = Backend("", 0, path="/run/a"), Backend("", 3306, path="/run/b")
+    topology = Topology((first, second))
+    assert topology.at("", 0, "/run/b") == (second,)
+    assert topology.find(0, "", 0, "/run/a") == first
+    assert topology.at("", 0) == topology.at("", 3306) == ()
+
+
+def test_a_status_is_of_one_hostgroup() -> None:
+    topology, writer, same, reader = writer_that_reads()
+    topology.set_status(same, Status.OFFLINE_SOFT)
+    assert topology.status(same) is Status.OFFLINE_SOFT
+    assert topology.status(writer) is Status.ONLINE
+    assert topology.order(20, NOW, first_choice) == (reader,)
+    assert topology.order(10, NOW, first_choice) == (writer,)
+    topology.set_status(same, Status.ONLINE)
+    assert topology.order(20, NOW, first_choice) == (same, reader)
+
+
+def test_a_backend_shunned_by_the_operator_recovers() -> None:
+    topology = Topology(backends(1, 1), recovery_sec=10.0)
+    first, second = topology.backends
+    topology.set_status(first, Status.SHUNNED, NOW)
+    assert topology.order(0, NOW + 9, first_choice) == (second, first)
+    assert topology.order(0, NOW + 10, first_choice) == (first, second)
+
+
+def test_a_backend_that_is_not_known_cannot_be_set() -> None:
+    topology = Topology(backends(1))
+    with pytest.raises(KeyError):
+        topology.set_status(Backend("elsewhere", 1), Status.ONLINE)
+    assert topology.backends == tuple(topology.health)
+
+
+def test_every_change_of_status_is_told_once() -> None:
+    topology = Topology(backends(1))
+    (only,) = topology.backends
+    told: list[tuple[Backend, Status, Status]] = []
+    topology.on_change.append(lambda *change: told.append(change))
+    topology.opened(only)
+    assert told == []
+    topology.failed(only, "refused", NOW)
+    topology.failed(only, "refused", NOW)
+    assert told == [(only, Status.ONLINE, Status.SHUNNED)]
+    topology.opened(only)
+    topology.set_status(only, Status.ONLINE)
+    assert told[1:] == [(only, Status.SHUNNED, Status.ONLINE)]
+    topology.set_status(only, Status.OFFLINE_HARD)
+    topology.failed(only, "refused", NOW)
+    topology.opened(only)
+    assert told[2:] == [(only, Status.ONLINE, Status.OFFLINE_HARD)]
+
+
+def test_listeners_see_the_new_status_and_may_leave() -> None:
+    topology = Topology(backends(1))
+    (only,) = topology.backends
+    seen: list[Status] = []
+
+    def once(backend: Backend, old: Status, new: Status) -> None:
+        topology.on_change.remove(once)
+        seen.append(topology.status(backend))
+
+    topology.on_change += [once, lambda backend, old, new: seen.append(new)]
+    topology.set_status(only, Status.OFFLINE_SOFT)
+    topology.set_status(only, Status.ONLINE)
+    assert seen == [Status.OFFLINE_SOFT, Status.OFFLINE_SOFT, Status.ONLINE]
