@@ -8,6 +8,7 @@ talk through this; the fast lane takes the endpoint over with `detach` and never
 
 cimport cython
 
+from hproxy._native.compression cimport CompressedStream
 from hproxy._native.endpoint cimport LOW_WATER, Endpoint, Owner
 
 import asyncio
@@ -33,6 +34,8 @@ cdef class Channel(Owner):
         self.limit = limit
         self.held = bytearray()
         endpoint.owner = self
+        if endpoint.fd < 0:             # nobody would ever tell
+            self.fail("gone", "connection closed")
         endpoint.redeliver()
 
     # -- from the endpoint -----------------------------------------------------
@@ -49,6 +52,9 @@ cdef class Channel(Owner):
     cdef int on_eof(self, Endpoint end, int error) except -1:
         self.fail("gone", f"connection reset ({strerror(error)})" if error else "connection closed")
         return 0
+
+    cdef int on_malformed(self, Endpoint end, str reason) except -1:
+        return self.fail("compression", reason)
 
     cdef int on_drained(self, Endpoint end) except -1:
         return self.wake()
@@ -151,6 +157,10 @@ cdef class Channel(Owner):
 
     # -- writing ---------------------------------------------------------------
 
+    cdef bint was_said(self, bytes payload) except -1:
+        cdef object expected = self.said.pop(0)
+        return expected is None or payload == <bytes>expected
+
     def write_packet(self, bytes payload not None):
         self.write_packets([payload])
 
@@ -160,6 +170,9 @@ cdef class Channel(Owner):
         cdef bytes payload
         cdef Py_ssize_t length, pos, size
         for payload in payloads:
+            if self.said and self.was_said(payload):
+                self.seq = (self.seq + 1) & 0xFF
+                continue
             length = len(payload)
             pos = 0
             while True:
@@ -170,8 +183,9 @@ cdef class Channel(Owner):
                 pos += size
                 if size < FRAME_MAX:
                     break
-        data = <const unsigned char*><char*>out
-        self.endpoint.write(data, len(out))
+        if out:
+            data = <const unsigned char*><char*>out
+            self.endpoint.write(data, len(out))
 
     async def drain(self):
         while self.failure is None and self.endpoint.queued() > LOW_WATER:
@@ -192,7 +206,21 @@ cdef class Channel(Owner):
         if self.failure is not None:
             raise self.failure
 
+    def start_compression(self, codec):
+        cdef CompressedStream frames = CompressedStream(codec, self.side == "client")
+        cdef bytearray held = self.held
+        frames.push(<const char*><char*>held + self.taken, len(held) - self.taken)
+        self.held = bytearray()
+        self.taken = 0
+        if self.endpoint.fd >= 0:
+            self.endpoint.compress(frames)
+
     # -- end of life -----------------------------------------------------------
+
+    @property
+    def clean(self):
+        """Whether all that came was read, and the peer is there as far as is known."""
+        return self.failure is None and len(self.held) == self.taken
 
     def detach(self):
         cdef Endpoint endpoint = self.endpoint

@@ -8,19 +8,27 @@
     finish -> flush -> FIN -> read to the end -> close   (so our last words are not cut by RST)
 
 TLS is a variant of the same two pipes: ciphertext goes through Python's MemoryBIO pair, the
-owner sees and writes plaintext only.
+owner sees and writes plaintext only. So is compression (`frames`), which lies above TLS:
+
+    recv -> (TLS) -> frames.push ─ pump, while the owner is ready ─> scratch -> owner.on_data
+    write -> frames.pack -> (TLS) -> send(2)
+
+What a frame unpacks to and the owner is not ready for stays in `frames`, as if in the socket:
+EPOLLOUT, which a socket with room in it reports at once, brings us back once it is. One
+without room has a peer with answers of ours to read first.
 """
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from cpython.buffer cimport PyBUF_READ, PyBUF_WRITE
-from libc.errno cimport EAGAIN, ECONNABORTED, ECONNRESET, EINTR, errno
+from libc.errno cimport EAGAIN, ECONNABORTED, ECONNRESET, EINTR, EPROTO, errno
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 from posix.unistd cimport close as c_close
 
 from hproxy._native.buffer cimport ByteQueue
+from hproxy._native.compression cimport CompressedStream
 from hproxy._native.reactor cimport SCRATCH_BYTES, Pollable, Reactor
 
 import ssl
@@ -40,6 +48,7 @@ cdef extern from "<sys/epoll.h>" nogil:
 
 cdef enum:
     LINGER_SECONDS = 5
+    RAW_LIMIT = 0x2000000       # compressed bytes held of a peer that has hung up: two frames
     TLS_RECORD = 16645          # longest record on the wire: head, 16 KiB, what ciphers add
 
 cdef object WANT_READ = ssl.SSLWantReadError
@@ -60,6 +69,9 @@ cdef class Owner:
     cdef int on_eof(self, Endpoint end, int error) except -1:
         end.close()
         return 0
+
+    cdef int on_malformed(self, Endpoint end, str reason) except -1:
+        return self.on_eof(end, EPROTO)
 
     cdef int on_drained(self, Endpoint end) except -1:
         return 0
@@ -98,10 +110,14 @@ cdef class Endpoint(Pollable):
         cdef Py_ssize_t room
         if events & EPOLLOUT:
             self.flush()
+            if self.frames is not None:
+                self.pump()
         if self.fd < 0 or not events & (EPOLLIN | EPOLLERR | EPOLLHUP):
             return 0
         if self.lingering:
             return self.discard()
+        if self.frames is not None:
+            return self.receive_packed((events & (EPOLLERR | EPOLLHUP)) != 0)
         # A paused endpoint still hears of hang-ups; reading on then ends in on_eof instead of
         # a level-triggered spin. What does not fit any more nobody waits for an answer to.
         room = SCRATCH_BYTES - self.inbox_length
@@ -170,10 +186,14 @@ cdef class Endpoint(Pollable):
         if length:
             self.inbox = NULL
             self.inbox_length = 0
+            if self.frames is not None:
+                self.frames.served = self.frames.delivered - length + 1
             try:
                 self.offer(<const unsigned char*>block, length)
             finally:
                 free(block)
+                if self.frames is not None:
+                    self.frames.served = self.frames.delivered - self.inbox_length
         if self.inbox_length < INBOX_LIMIT:
             return self.resume()
         return 0
@@ -216,6 +236,102 @@ cdef class Endpoint(Pollable):
                 break
         return 0
 
+    # -- compression -----------------------------------------------------------
+
+    cdef int compress(self, CompressedStream frames) except -1:
+        """From here on all is in frames, both ways; what `frames` holds already is unpacked."""
+        self.frames = frames
+        return self.pump()
+
+    cdef int receive_packed(self, bint hung_up) except -1:
+        cdef CompressedStream frames = self.frames
+        cdef char* packed = self.reactor.tls_scratch()
+        cdef ssize_t got
+        if frames.fault is None:
+            self.pump()         # what was unpacked and could not be taken yet goes first
+            if self.fd < 0 or self.lingering or (self.paused and not hung_up):
+                return 0
+            if frames.over:
+                return 0
+            if len(frames.raw) > RAW_LIMIT:
+                return self.ended(ECONNRESET)
+        got = recv(self.fd, packed, SCRATCH_BYTES, 0)
+        if got < 0:
+            if errno == EAGAIN or errno == EINTR:
+                return 0
+            return self.ended(errno)
+        if got == 0:
+            return self.ended(0)
+        self.bytes_in += got
+        if frames.fault is not None:
+            return 0            # what follows garbage is nobody's to read
+        if self.tls is None:
+            frames.push(packed, got)
+        elif self.unseal(packed, got) < 0:
+            return self.ended(ECONNABORTED)
+        return self.pump()
+
+    cdef int unseal(self, char* cipher, Py_ssize_t length) except -2:
+        """Decrypt all of it into `frames`; -1: it cannot be decrypted."""
+        cdef Py_ssize_t plain
+        self.incoming.write(PyMemoryView_FromMemory(cipher, length, PyBUF_READ))
+        while True:
+            try:
+                plain = self.tls.read(
+                    SCRATCH_BYTES, PyMemoryView_FromMemory(cipher, SCRATCH_BYTES, PyBUF_WRITE))
+            except WANT_READ:
+                return 0
+            except TLS_CLOSED:
+                plain = 0
+            except TLS_ERROR:
+                return -1
+            if plain == 0:
+                self.frames.over = True
+                return 0
+            self.frames.push(cipher, plain)
+            if self.incoming.pending == 0 and self.tls.pending() == 0:
+                return 0
+
+    cdef int pump(self) except -1:
+        """Unpack as much as the owner is ready to take."""
+        cdef CompressedStream frames = self.frames
+        cdef char* scratch = self.reactor.scratch
+        cdef Py_ssize_t held, got
+        if frames.fault is not None:
+            return 0
+        while self.fd >= 0 and not self.lingering and not self.paused:
+            held = self.inbox_length
+            if held >= SCRATCH_BYTES:
+                return self.pause()
+            if not frames.unpack():
+                break
+            frames.served = frames.delivered - held + 1
+            got = frames.take(<unsigned char*>scratch + held, SCRATCH_BYTES - held)
+            self.unstash(scratch)
+            self.offer(<const unsigned char*>scratch, held + got)
+            frames.served = frames.delivered - self.inbox_length
+        if self.fd < 0 or self.lingering:
+            return 0
+        if frames.fault is not None:
+            return self.malformed(frames.fault)
+        if frames.over and not self.paused:
+            return self.ended(0)
+        return self.rearm()
+
+    cdef int malformed(self, str reason) except -1:
+        """What came are no frames: the owner may still say why it leaves."""
+        cdef Owner owner = self.owner
+        if owner is None:
+            self.close()
+            return 0
+        self.pause()
+        owner.on_malformed(self, reason)
+        if self.fd >= 0 and not self.lingering and self.queued() == 0:
+            self.reactor.silence(self)
+        return 0
+
+    # -- end of input ----------------------------------------------------------
+
     cdef int ended(self, int error) except -1:
         cdef Owner owner = self.owner
         if self.securing:
@@ -248,9 +364,13 @@ cdef class Endpoint(Pollable):
 
     cdef int write(self, const unsigned char* data, Py_ssize_t length) except -1:
         """Send now; queue what the kernel will not take. Errors surface as on_eof."""
-        cdef object sealed
+        cdef object sealed, packed
         if self.fd < 0 or self.broken:
             return 0
+        if self.frames is not None:
+            packed = self.frames.pack(data, length)
+            data = <const unsigned char*><char*>(<bytearray>packed)
+            length = len(packed)
         if self.tls is None:
             return self.send_raw(<const char*>data, length)
         try:
@@ -314,7 +434,9 @@ cdef class Endpoint(Pollable):
             return 0
         if not self.paused:
             mask |= EPOLLIN
-        if self.queued():
+        if self.queued() or (
+            self.frames is not None and not self.paused and self.frames.ready()
+        ):
             mask |= EPOLLOUT
         if mask != self.armed:
             self.reactor.arm(self, mask)
@@ -414,7 +536,7 @@ cdef class Endpoint(Pollable):
         self.fd = -1
         c_close(fd)
         self.owner = None
-        self.tls = self.incoming = self.outgoing = None
+        self.tls = self.incoming = self.outgoing = self.frames = None
         self.deadline = 0
         if self.queue is not None:
             self.queue.clear()
@@ -429,6 +551,10 @@ cdef class Endpoint(Pollable):
     @property
     def secured(self):
         return self.tls is not None and not self.securing
+
+    @property
+    def compressed(self):
+        return self.frames is not None
 
     @property
     def tls_version(self):

@@ -14,6 +14,10 @@ bytes continues in the next. What ends a response (REPLY_RESULT, the common one)
 With CLIENT_DEPRECATE_EOF the EOF after definitions is left out and the last one is an OK
 packet with header 0xFE. MariaDB's progress reports are ERR packets numbered 0xFFFF that
 announce nothing but patience.
+
+With `watch` on, the scanner stops in front of what a pooled session must see before its client
+does: an OK that carries session state, and an ERR that is the whole answer. It then keeps no
+split heads: what it has not judged stays with the caller.
 """
 
 cimport cython
@@ -25,6 +29,7 @@ cdef enum:
     EOF = 0xFE
     ERR = 0xFF
     MORE_RESULTS = 0x0008
+    STATE_CHANGED = 0x4000
     CURSOR_EXISTS = 0x0040
     PS_OUT_PARAMS = 0x1000
     PROGRESS = 0xFFFF
@@ -100,6 +105,11 @@ cdef class ResponseScanner:
         self.rows = 0
         self.error = 0
         self.errored = False
+        self.stopped = STOP_NONE
+        self.affected = -1
+        self.rowset = False
+        self.rows_last = self.rows_before = 0
+        self.insert_id = 0
         if reply == REPLY_RESULT:
             self.state = SCAN_FIRST
         elif reply == REPLY_PREPARE:
@@ -131,7 +141,7 @@ cdef class ResponseScanner:
         cdef const unsigned char* p
         if self.state == SCAN_RAW:
             return length
-        if self.fault_code:
+        if self.fault_code or self.stopped:
             return 0            # a bad head was kept: more of it would not fit in `head`
         while pos < length and self.state != SCAN_DONE and self.state != SCAN_INFILE:
             if self.skip:
@@ -173,12 +183,17 @@ cdef class ResponseScanner:
                             self.inside = False
                             self.sequence = p[3]
                         return pos
+                    if self.stopped:
+                        self.stop_size = 4 + size
+                        return pos
                     pos += 4 + <Py_ssize_t>size
                     if pos > length:
                         self.skip = <uint32_t>(pos - length)
                         return length
                     self.end_packet()
                     continue
+            if self.watch:
+                return pos
             # The head is split: collect it byte by byte, it is at most 28 bytes.
             self.head[self.head_length] = p[0]
             self.head_length += 1
@@ -197,6 +212,11 @@ cdef class ResponseScanner:
                 self.end_packet()
         return pos
 
+    cdef void go_on(self) noexcept:
+        """The packet it stopped at was dealt with, whole."""
+        self.stopped = STOP_NONE
+        self.end_packet()
+
     cdef void end_packet(self) noexcept:
         """The current frame has ended; so has its packet unless it continues."""
         if not self.continued:
@@ -206,7 +226,7 @@ cdef class ResponseScanner:
     cdef bint classify(self, const unsigned char* p, uint32_t length) noexcept:
         """Judge the frame at `p` (header, then min(length, HEAD_BYTES) bytes); False on a fault."""
         cdef unsigned char first
-        cdef bint was_continued = self.continued
+        cdef bint was_continued = self.continued, first_packet = self.fresh
         cdef unsigned long long count
         cdef Py_ssize_t used
         if p[3] != self.sequence and self.state != SCAN_STREAM:
@@ -241,6 +261,8 @@ cdef class ResponseScanner:
             self.errored = True
             self.status &= ~MORE_RESULTS
             self.after = SCAN_DONE
+            if self.watch and first_packet:
+                self.stopped = STOP_ERROR
             return True
 
         if self.state == SCAN_FIRST:
@@ -284,7 +306,10 @@ cdef class ResponseScanner:
             if length >= 5:
                 self.warnings = load2(p + 1)
                 self.status = load2(p + 3)
+                if self.watch and self.status & STATE_CHANGED:
+                    self.stopped = STOP_STATE
                 if self.status & CURSOR_EXISTS:
+                    self.rowset = True
                     self.after = SCAN_DONE
                     return True
             self.after = SCAN_ROWS
@@ -292,10 +317,15 @@ cdef class ResponseScanner:
 
         if self.state == SCAN_SINGLE:
             self.after = SCAN_DONE
-            if first == OK:
+            if first == OK or first == EOF and length >= 7 and self.watch:
                 self.finish_ok(p, length)   # COM_STATISTICS answers text: a short one is no fault
                 self.fault_code = FAULT_NONE
                 self.after = SCAN_DONE
+            elif first == EOF and length == 5 and self.watch:   # COM_SET_OPTION
+                self.warnings = load2(p + 1)
+                self.status = load2(p + 3)
+                if self.status & STATE_CHANGED:
+                    self.stopped = STOP_STATE
             return True
 
         if self.state == SCAN_FIELDS:
@@ -356,27 +386,39 @@ cdef class ResponseScanner:
 
     cdef bint finish_ok(self, const unsigned char* p, uint32_t length) noexcept:
         """An OK packet: header, affected rows, insert id, status, warnings."""
-        cdef unsigned long long ignored
+        cdef unsigned long long number
         cdef Py_ssize_t used, pos = 1, have = min(length, <uint32_t>HEAD_BYTES)
-        cdef int _field
-        for _field in range(2):
-            used = read_lenenc(p + pos, have - pos, &ignored)
+        cdef int field
+        for field in range(2):
+            used = read_lenenc(p + pos, have - pos, &number)
             if used <= 0:
                 self.fault_code = FAULT_SHORT
                 return False
             pos += used
+            if p[0] != OK:
+                continue                # the end of a result set: nothing was changed
+            if field == 0:
+                self.affected = <int64_t>number
+            elif number:
+                self.insert_id = number
         if have - pos < 2:
             self.fault_code = FAULT_SHORT
             return False
         self.status = load2(p + pos)
         if have - pos >= 4:
             self.warnings = load2(p + pos + 2)
+        if self.watch and self.status & STATE_CHANGED:
+            self.stopped = STOP_STATE
         self.after = SCAN_FIRST if self.status & MORE_RESULTS else SCAN_DONE
         return True
 
     cdef bint finish_eof(self, const unsigned char* p, uint32_t length) noexcept:
         """EOF, or OK with an EOF header, after rows."""
         cdef uint16_t carried = 0
+        self.affected = -1
+        self.rowset = True
+        self.rows_last = self.rows - self.rows_before
+        self.rows_before = self.rows
         if length >= 7 and self.deprecate_eof:
             if not self.finish_ok(p, length):
                 return False
@@ -386,6 +428,8 @@ cdef class ResponseScanner:
             if self.state == SCAN_ROWS and self.status & PS_OUT_PARAMS:
                 carried = self.status & MORE_RESULTS
             self.status = load2(p + 3) | carried
+            if self.watch and self.status & STATE_CHANGED:
+                self.stopped = STOP_STATE
             self.after = SCAN_FIRST if self.status & MORE_RESULTS else SCAN_DONE
         else:
             self.after = SCAN_DONE      # pre-4.1 EOF: one byte

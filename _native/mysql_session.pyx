@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# cython: auto_pickle=False
-"""The command phase of one MySQL client, relayed to one backend.
+# cython: auto_pickle=False, nonecheck=True
+"""The command phase of one MySQL client: the machine, and the session that keeps one backend.
 
     client ── frames ──> client_data ──> backend        backend ──> backend_data ──> client
 
@@ -9,16 +9,18 @@
       │                                        └ no response ──> IDLE    RESPONSE <── file sent
       └ KILL, COM_CHANGE_USER ──> SLOW ── driver: forward, reply, suspend/resume ──> ...
 
+`Session` keeps its backend connection for life. `mysql_multiplex` borrows one per statement; it
+changes nothing of the machine but the points named in the map as its hooks.
+
 Bytes are passed on as they come, whole commands are never gathered (but those few that the
 slow lane must read). A client that pipelines is served one command at a time: what it sent
 ahead waits in its endpoint's inbox, and beyond INBOX_LIMIT in its socket.
 A slow reader pauses the other side: the proxy holds at most one scratch more than HIGH_WATER.
 """
 
-cimport cython
 from libc.stdint cimport uint32_t
 
-from hproxy._native.endpoint cimport HIGH_WATER, INBOX_LIMIT, Endpoint, Owner
+from hproxy._native.endpoint cimport HIGH_WATER, INBOX_LIMIT, Endpoint
 from hproxy._native.mysql cimport (
     REPLY_NONE,
     REPLY_QUIT,
@@ -28,10 +30,12 @@ from hproxy._native.mysql cimport (
     SCAN_FIRST,
     SCAN_INFILE,
     SCAN_STREAM,
+    STOP_NONE,
     CommandFramer,
     ResponseScanner,
     reply_of,
 )
+from hproxy._native.pool cimport Borrower
 
 from hproxy._native.channel import Channel
 from hproxy._native.mysql import fault_text
@@ -41,11 +45,13 @@ cdef enum:
     COM_PROCESS_KILL = 0x0C
     COM_CHANGE_USER = 0x11
     COM_STMT_SEND_LONG_DATA = 0x18
+    INSPECT_LIMIT = 49152       # longest frame that waits in an inbox to be looked at
     LOGIN_PACKET = 65000        # longest COM_CHANGE_USER, in bytes: whole, it must fit an inbox
 
 cdef const char* KILL = b"kill"
 cdef bytes QUIT = b"\x01\x00\x00\x00\x01"
-cdef tuple STATES = ("idle", "command", "response", "infile", "stream", "slow", "closed")
+cdef tuple STATES = (
+    "idle", "command", "response", "infile", "stream", "slow", "waiting", "gather", "closed")
 
 
 cdef inline uint32_t load3(const unsigned char* p) noexcept:
@@ -91,10 +97,9 @@ cdef bint may_kill(
     return length >= 4 or not whole
 
 
-@cython.final
-cdef class Session(Owner):
+cdef class Session(Borrower):
 
-    def __init__(self, Endpoint client not None, Endpoint backend not None, driver, *,
+    def __init__(self, Endpoint client not None, Endpoint backend, driver, *,
                  bint deprecate_eof, bint query_attributes=False, double idle_timeout=0.0):
         self.client = client
         self.backend = backend
@@ -118,7 +123,6 @@ cdef class Session(Owner):
     cdef Py_ssize_t client_data(self, const unsigned char* data, Py_ssize_t length) except -1:
         cdef Py_ssize_t pos = 0, sent = 0, slow
         cdef bint complete, file_sent = False, oversized = False
-        cdef object payload
         while pos < length:
             if self.session_state == SESSION_IDLE:
                 if length - pos < 5 and (length - pos < 4 or load3(data + pos)):
@@ -127,44 +131,31 @@ cdef class Session(Owner):
                     self.driver.client_fault(
                         self, f"command has sequence id {data[pos + 3]}, expected 0")
                     return length
-                slow = self.slow_length(data + pos, length - pos)
-                if slow < 0:
-                    self.driver.client_fault(self, "COM_CHANGE_USER is too long")
+                if pos > sent:          # commands without an answer, of which we keep none
+                    self.backend.write(data + sent, pos - sent)
+                    sent = pos
+                slow = self.begin(<unsigned char*>data + pos, length - pos)
+                if self.session_state == SESSION_CLOSED:
                     return length
+                if slow < 0:
+                    break               # more of it, or a connection, is waited for
                 if slow:
-                    if length - pos < slow:
-                        break           # the slow lane reads whole packets
-                    if pos > sent:
-                        self.backend.write(data + sent, pos - sent)
-                    self.command = data[pos + 4]
-                    self.commands += 1
-                    self.session_state = SESSION_SLOW
-                    self.client.deadline = 0
-                    payload = data[pos + 4:pos + slow]
                     pos += slow
                     sent = pos
-                    self.driver.slow_command(self, payload)
-                    if self.session_state == SESSION_CLOSED:
-                        return length
                     if self.client.owner is not self:
                         return pos      # a conversation took the endpoints over
                     continue
-                self.command = data[pos + 4] if load3(data + pos) else 0
-                self.commands += 1
-                self.reply_kind = reply_of(self.command)
-                if self.reply_kind == REPLY_NONE and load3(data + pos) < shortest(self.command):
-                    self.driver.client_fault(self, "statement command is cut short")
-                    return length
-                self.framer.begin(0)
-                self.scanner.begin(self.reply_kind)
-                self.answered = False
-                self.session_state = SESSION_COMMAND
             if self.session_state == SESSION_COMMAND:
                 pos += self.framer.feed(data + pos, length - pos, &complete)
                 oversized = self.framer.total > self.max_packet
                 if self.framer.fault_code or oversized:
                     break
+                if self.discarding:
+                    sent = pos
                 if complete:
+                    if (self.answered or self.reply_kind == REPLY_NONE) and pos > sent:
+                        self.backend.write(data + sent, pos - sent)     # may be gone afterwards
+                        sent = pos
                     # Numbers go on from the command's last frame: past 16 MiB that is not 1.
                     if self.scanner.fresh:
                         self.scanner.sequence = self.framer.sequence
@@ -189,6 +180,9 @@ cdef class Session(Owner):
                         (self.scanner.fresh or self.scanner.after == SCAN_DONE):
                     break
                 pos = length
+            elif self.session_state == SESSION_GATHER:
+                pos += self.collect(<unsigned char*>data + pos, length - pos)
+                sent = pos
             else:
                 break                   # one command at a time: the rest waits its turn
         if self.framer.fault_code:
@@ -212,6 +206,48 @@ cdef class Session(Owner):
             if self.session_state == SESSION_IDLE and pos < length:
                 pos += self.client_data(data + pos, length - pos)
         return pos
+
+    cdef Py_ssize_t begin(self, unsigned char* p, Py_ssize_t have) except -2:
+        """A command starts at `p`. 0: forward it; n: dealt with, n bytes of it; -1: not yet."""
+        cdef Py_ssize_t slow = self.slow_length(p, have)
+        cdef object payload
+        if slow < 0:
+            self.driver.client_fault(self, "COM_CHANGE_USER is too long")
+            return 0
+        if slow > have:
+            return -1                   # the slow lane reads whole packets
+        if slow:
+            payload = p[4:slow]
+            self.to_slow(p[4])
+            self.driver.slow_command(self, payload)
+            return slow
+        self.open_command(p, have)
+        return 0
+
+    cdef Py_ssize_t collect(self, unsigned char* p, Py_ssize_t have) except -2:
+        """More of a command that is read whole (SESSION_GATHER)."""
+        return have
+
+    cdef void to_slow(self, unsigned char command) noexcept:
+        """The driver has it from here on."""
+        self.command = command
+        self.commands += 1
+        self.session_state = SESSION_SLOW
+        self.client.deadline = 0
+
+    cdef int open_command(self, const unsigned char* p, Py_ssize_t have) except -1:
+        """The frames of the command at `p` are forwarded from here on."""
+        self.command = p[4] if load3(p) else 0
+        self.commands += 1
+        self.reply_kind = reply_of(self.command)
+        if self.reply_kind == REPLY_NONE and load3(p) < shortest(self.command):
+            self.driver.client_fault(self, "statement command is cut short")
+            return 0
+        self.framer.begin(0)
+        self.scanner.begin(self.reply_kind)
+        self.answered = False
+        self.session_state = SESSION_COMMAND
+        return 0
 
     cdef Py_ssize_t slow_length(self, const unsigned char* p, Py_ssize_t have) noexcept:
         """Length of the frame if the slow lane must see this command, else 0; -1: too long."""
@@ -239,6 +275,7 @@ cdef class Session(Owner):
             self.session_state = SESSION_IDLE
             if self.idle_timeout:
                 self.client.deadline = self.client.reactor.now + self.idle_timeout
+            self.became_idle()
         elif self.reply_kind == REPLY_STREAM or self.reply_kind == REPLY_RAW:
             self.session_state = SESSION_STREAM
             self.client.deadline = 0
@@ -256,7 +293,8 @@ cdef class Session(Owner):
             if self.client.queued() > HIGH_WATER:
                 self.backend.pause()
             return length
-        if self.session_state == SESSION_IDLE or self.answered:
+        if self.session_state == SESSION_IDLE or self.answered or \
+                self.session_state == SESSION_GATHER:
             return self.unasked(data, length)
         if self.session_state == SESSION_SLOW or self.session_state == SESSION_INFILE:
             return 0                    # its turn comes: it waits in the inbox
@@ -266,15 +304,18 @@ cdef class Session(Owner):
             if length < 4:
                 return 0
             self.scanner.sequence = data[3]
-        used = self.scanner.feed(data, length)
-        if used:
-            self.client.write(data, used)
+        used = self.relay(<unsigned char*>data, length)
+        if used < 0:
+            return length               # this answer is not passed on
         if self.scanner.fault_code:
             self.driver.backend_fault(self, fault_text(self.scanner.fault_code))
             return length
         if self.client.queued() > HIGH_WATER:
             self.backend.pause()
         if self.scanner.state == SCAN_DONE:
+            if used < length and not self.owns_surplus():
+                self.response_done()
+                return length
             if used < length:
                 # Kept for later it would be taken for the answer to the next command.
                 self.response_ended()
@@ -293,7 +334,45 @@ cdef class Session(Owner):
             self.client.redeliver()
         return used
 
-    cdef bint response_ended(self) noexcept:
+    cdef Py_ssize_t relay(self, unsigned char* data, Py_ssize_t length) except -2:
+        """Pass on what belongs to the response; return how many bytes that took, -1: given up."""
+        cdef Py_ssize_t used = self.scanner.feed(data, length), start = 0, size, kept
+        while self.scanner.stopped != STOP_NONE:
+            size = self.scanner.stop_size
+            if size > INSPECT_LIMIT:
+                self.inspect(NULL, size)
+                self.scanner.stopped = STOP_NONE
+                self.scanner.skip = <uint32_t>size
+                used += self.scanner.feed(data + used, length - used)
+                continue
+            if length - used < size:
+                break                       # it is judged when it is there as a whole
+            kept = self.inspect(data + used, size)
+            if kept < 0:
+                return -1
+            self.scanner.go_on()
+            if kept != size:
+                # Rewritten in place, shorter: one send for all before it and it.
+                self.client.write(data + start, used + kept - start)
+                start = used + size
+            used += size
+            used += self.scanner.feed(data + used, length - used)
+        if used > start:
+            self.client.write(data + start, used - start)
+        return used
+
+    cdef bint owns_surplus(self) except -1:
+        """Whether bytes behind the answer are for this session to judge."""
+        return True
+
+    cdef Py_ssize_t inspect(self, unsigned char* frame, Py_ssize_t size) except -2:
+        """A frame the scanner stopped at; bytes left of it after rewriting, -1: taken over.
+
+        NULL: it is too long to be held, and passes unseen.
+        """
+        return size
+
+    cdef bint response_ended(self) except -1:
         """True when the client may send its next command."""
         if self.session_state == SESSION_COMMAND:
             self.answered = True        # refused half-way, the client is still sending
@@ -301,7 +380,12 @@ cdef class Session(Owner):
         self.session_state = SESSION_IDLE
         if self.idle_timeout:
             self.client.deadline = self.client.reactor.now + self.idle_timeout
-        return True
+        self.became_idle()
+        return self.session_state == SESSION_IDLE
+
+    cdef int became_idle(self) except -1:
+        """A command is over, its answer passed on."""
+        return 0
 
     cdef int response_done(self) except -1:
         if self.response_ended() and self.client.inbox_length:
@@ -323,7 +407,7 @@ cdef class Session(Owner):
 
     cdef int on_drained(self, Endpoint end) except -1:
         if end is self.client:
-            return self.backend.resume()
+            return self.backend.resume() if self.backend is not None else 0
         if self.client.inbox_length < INBOX_LIMIT:
             return self.client.resume()
         return 0
@@ -333,6 +417,13 @@ cdef class Session(Owner):
             self.driver.client_lost(self, error)
         else:
             self.driver.backend_lost(self, error)
+        return 0
+
+    cdef int on_malformed(self, Endpoint end, str reason) except -1:
+        if end is self.client:
+            self.driver.client_fault(self, reason, "compression")
+        else:
+            self.driver.backend_fault(self, reason)
         return 0
 
     cdef int on_deadline(self, Endpoint end) except -1:
@@ -420,7 +511,7 @@ cdef class Session(Owner):
         elif state == SESSION_COMMAND or state == SESSION_RESPONSE or state == SESSION_STREAM:
             if not self.answered and self.reply_kind != REPLY_RAW and self.scanner.at_boundary():
                 self.tell([payload], self.scanner.sequence)
-        elif state == SESSION_SLOW:
+        elif state == SESSION_SLOW or state == SESSION_WAITING:
             self.tell([payload], 1)
         elif state == SESSION_INFILE:
             self.tell([payload], self.framer.sequence)
@@ -433,19 +524,26 @@ cdef class Session(Owner):
             self.hang_up(reason)
 
     cdef int hang_up(self, str reason) except -1:
-        """Give both sockets up: the client hears the last words, the backend is cut."""
-        cdef bint idle = self.session_state == SESSION_IDLE or self.reply_kind == REPLY_QUIT
-        if self.session_state == SESSION_IDLE:
-            self.backend.write(<const unsigned char*><char*>QUIT, len(QUIT))
+        """Give both sockets up: the client hears the last words, the backend is left."""
+        cdef SessionState before = self.session_state
         self.session_state = SESSION_CLOSED
         try:
-            self.client.finish()
-            if idle:
-                self.backend.finish(False)      # it was told COM_QUIT
-            else:
-                self.backend.close()
+            try:
+                self.client.finish()
+            finally:
+                self.leave_backend(before)
         finally:
             self.driver.closed(self, reason)    # whatever happens, it is counted as gone
+        return 0
+
+    cdef int leave_backend(self, SessionState before) except -1:
+        """Told COM_QUIT when it can hear it, else cut."""
+        if before == SESSION_IDLE:
+            self.backend.write(<const unsigned char*><char*>QUIT, len(QUIT))
+        if before == SESSION_IDLE or self.reply_kind == REPLY_QUIT:
+            self.backend.finish(False)
+        else:
+            self.backend.close()
         return 0
 
     @property

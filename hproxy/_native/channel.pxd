@@ -14,11 +14,13 @@ cdef class Channel(Owner):
     cdef readonly str side              # "client" or "backend": whose bytes these are
     cdef public int seq                 # next sequence id, expected or sent
     cdef public Py_ssize_t limit        # longest packet accepted, in bytes
+    cdef public list said               # packets that others have sent already; None: any one
     cdef bytearray held
     cdef Py_ssize_t taken               # bytes of `held` already handed out
     cdef object waiter                  # future of the one pending read, drain or handshake
     cdef object failure                 # what every later read raises
 
     cdef object take(self)
+    cdef bint was_said(self, bytes payload) except -1
     cdef int wake(self) except -1
     cdef int fail(self, str code, str reason) except -1

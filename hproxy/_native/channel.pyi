@@ -4,6 +4,7 @@
 from ssl import SSLContext
 from typing import final
 
+from hproxy._native.compression import Codec
 from hproxy._native.endpoint import Endpoint, Owner
 
 @final
@@ -14,6 +15,10 @@ class Channel(Owner):
     """Next sequence id, expected or sent; set it to 0 before each command."""
     limit: int
     """Longest packet accepted, in bytes."""
+    said: list[bytes | None] | None
+    """Packets that somebody else has sent: written again in this order they are only counted.
+
+    None stands for any packet."""
     def __init__(self, endpoint: Endpoint, side: str, limit: int = ...) -> None:
         """Take over `endpoint`; `side` ("client" or "backend") decides which errors are raised."""
     @property
@@ -36,6 +41,10 @@ class Channel(Owner):
         self, context: SSLContext, *, server_side: bool, server_hostname: str | None = None
     ) -> None:
         """Run the TLS handshake over what follows. Raises like `read_packet`."""
+    def start_compression(self, codec: Codec) -> None:
+        """All that follows, unread bytes included, goes in compressed frames, both ways."""
+    @property
+    def clean(self) -> bool: ...
     def detach(self) -> Endpoint:
         """Give the endpoint, unread bytes included, to the next owner."""
     def finish(self) -> None:

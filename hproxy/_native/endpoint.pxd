@@ -10,6 +10,7 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 from hproxy._native.buffer cimport ByteQueue
+from hproxy._native.compression cimport CompressedStream
 from hproxy._native.reactor cimport Pollable
 
 cdef enum:
@@ -22,6 +23,7 @@ cdef class Owner:
     cdef Py_ssize_t on_data(
         self, Endpoint end, const unsigned char* data, Py_ssize_t length) except -1
     cdef int on_eof(self, Endpoint end, int error) except -1
+    cdef int on_malformed(self, Endpoint end, str reason) except -1
     cdef int on_drained(self, Endpoint end) except -1
     cdef int on_secured(self, Endpoint end, object error) except -1
     cdef int on_deadline(self, Endpoint end) except -1
@@ -33,7 +35,7 @@ cdef class Endpoint(Pollable):
     cdef ByteQueue queue                # None until the peer was slow once
     cdef char* inbox
     cdef Py_ssize_t inbox_length
-    cdef readonly uint64_t bytes_in     # as on the wire, TLS included
+    cdef readonly uint64_t bytes_in     # as on the wire, TLS and compression included
     cdef readonly uint64_t bytes_out
     cdef bint paused                    # EPOLLIN off
     cdef bint lingering                 # closing: flush, send FIN, read to the end
@@ -43,15 +45,21 @@ cdef class Endpoint(Pollable):
     cdef object tls                     # ssl.SSLObject or None
     cdef object incoming                # its ssl.MemoryBIOs
     cdef object outgoing
+    cdef CompressedStream frames        # None: not compressed
 
     cdef int write(self, const unsigned char* data, Py_ssize_t length) except -1
     cdef int pause(self) except -1
     cdef int resume(self) except -1
     cdef int redeliver(self) except -1
     cdef int secure(self, object tls, object incoming, object outgoing) except -1
+    cdef int compress(self, CompressedStream frames) except -1
     cdef int keep(self, const unsigned char* data, Py_ssize_t length) except -1
     cdef int receive(self, Py_ssize_t room) except -1
     cdef int receive_tls(self, Py_ssize_t room) except -1
+    cdef int receive_packed(self, bint hung_up) except -1
+    cdef int unseal(self, char* cipher, Py_ssize_t length) except -2
+    cdef int pump(self) except -1
+    cdef int malformed(self, str reason) except -1
     cdef void unstash(self, char* scratch) noexcept
     cdef int offer(self, const unsigned char* data, Py_ssize_t length) except -1
     cdef int ended(self, int error) except -1

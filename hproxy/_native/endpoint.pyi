@@ -27,6 +27,9 @@ class Endpoint(Pollable):
     def secured(self) -> bool:
         """Whether the TLS handshake has finished."""
     @property
+    def compressed(self) -> bool:
+        """Whether packets go in compressed frames."""
+    @property
     def tls_version(self) -> str | None:
         """ "TLSv1.3" and the like; None without TLS."""
     def send_queue(self) -> int:

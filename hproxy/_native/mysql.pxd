@@ -5,7 +5,7 @@
 # point into a caller's buffer after returning. Rows are counted, never decoded.
 # Failure: `feed` never raises; a broken stream sets `fault` and stops there. The GIL is held.
 
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
 cdef enum:
     FRAME_MAX = 0xFFFFFF       # a frame this long continues in the next one
@@ -52,6 +52,12 @@ cdef enum Fault:
     FAULT_KIND                 # a packet of this kind may not come now
 
 
+cdef enum Stop:                # why a watching scanner stands in front of a packet
+    STOP_NONE
+    STOP_STATE                 # an OK with session state
+    STOP_ERROR                 # an ERR that is the whole answer
+
+
 cdef Reply reply_of(unsigned char command) noexcept
 
 
@@ -75,6 +81,14 @@ cdef class ResponseScanner:
     cdef readonly uint64_t rows         # rows seen in this response
     cdef readonly uint16_t error        # last error number, 0 without
     cdef readonly bint errored          # this response ended with ERR
+    cdef bint watch                     # stop in front of what a pooled session must see first
+    cdef Stop stopped
+    cdef uint32_t stop_size             # frame bytes, header included, of what it stopped at
+    cdef readonly int64_t affected      # rows changed by the last statement; -1: it had rows
+    cdef readonly bint rowset           # there were rows, or could have been
+    cdef readonly uint64_t rows_last    # rows of the last result that had some
+    cdef uint64_t rows_before           # rows of the results before
+    cdef readonly uint64_t insert_id    # last one not 0 in this response
 
     cdef void begin(self, Reply reply) noexcept
     cdef Py_ssize_t feed(self, const unsigned char* data, Py_ssize_t length) noexcept
@@ -84,6 +98,7 @@ cdef class ResponseScanner:
     cdef bint finish_eof(self, const unsigned char* p, uint32_t length) noexcept
     cdef void end_unit(self) noexcept
     cdef void end_packet(self) noexcept
+    cdef void go_on(self) noexcept
 
 
 cdef class CommandFramer:

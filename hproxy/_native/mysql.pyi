@@ -47,6 +47,18 @@ class ResponseScanner:
         """The error number this response ended with; 0 without."""
     @property
     def errored(self) -> bool: ...
+    @property
+    def affected(self) -> int:
+        """Rows changed by the last statement; -1: it had rows."""
+    @property
+    def rowset(self) -> bool:
+        """There were rows, or could have been."""
+    @property
+    def rows_last(self) -> int:
+        """Rows of the last result that had some."""
+    @property
+    def insert_id(self) -> int:
+        """The last one not 0 in this response."""
 
 @final
 class CommandFramer:

@@ -6,8 +6,9 @@
 # the named points below; a driver that raises closes this session only. The GIL is held.
 
 from libc.stdint cimport uint64_t
-from hproxy._native.endpoint cimport Endpoint, Owner
+from hproxy._native.endpoint cimport Endpoint
 from hproxy._native.mysql cimport CommandFramer, Reply, ResponseScanner
+from hproxy._native.pool cimport Borrower
 
 cdef enum:
     SLOW_STATEMENT = 4096      # longest statement looked at for KILL, in bytes
@@ -20,12 +21,14 @@ cdef enum SessionState:
     SESSION_INFILE             # the client's file is being forwarded
     SESSION_STREAM             # both directions flow until the response ends (binlog dump)
     SESSION_SLOW               # the driver holds a command
+    SESSION_WAITING            # a command waits for a backend connection
+    SESSION_GATHER             # a long command is read whole before it is judged
     SESSION_CLOSED
 
 
-cdef class Session(Owner):
+cdef class Session(Borrower):
     cdef readonly Endpoint client
-    cdef readonly Endpoint backend
+    cdef readonly Endpoint backend      # None while a multiplexed session holds none
     cdef readonly ResponseScanner scanner
     cdef CommandFramer framer
     cdef SessionState session_state
@@ -37,15 +40,27 @@ cdef class Session(Owner):
     cdef readonly unsigned char command     # command byte under way or last
     cdef readonly uint64_t commands     # commands seen
     cdef bint query_attributes          # CLIENT_QUERY_ATTRIBUTES was agreed
+    cdef bint discarding                # the rest of a refused command is thrown away
     cdef bint answered                  # the response ended before the command was sent
     cdef readonly bint farewell                  # the backend has said an unasked-for ERR
 
     cdef Py_ssize_t client_data(self, const unsigned char* data, Py_ssize_t length) except -1
     cdef Py_ssize_t backend_data(self, const unsigned char* data, Py_ssize_t length) except -1
     cdef Py_ssize_t slow_length(self, const unsigned char* p, Py_ssize_t have) noexcept
+    cdef void to_slow(self, unsigned char command) noexcept
+    cdef int open_command(self, const unsigned char* p, Py_ssize_t have) except -1
+    cdef Py_ssize_t relay(self, unsigned char* data, Py_ssize_t length) except -2
     cdef int command_sent(self) except -1
-    cdef bint response_ended(self) noexcept
+    cdef bint response_ended(self) except -1
     cdef int response_done(self) except -1
     cdef Py_ssize_t unasked(self, const unsigned char* data, Py_ssize_t length) except -1
     cdef int tell(self, list payloads, int sequence) except -1
     cdef int hang_up(self, str reason) except -1
+
+    # Hooks: what a multiplexed session does otherwise.
+    cdef Py_ssize_t begin(self, unsigned char* p, Py_ssize_t have) except -2
+    cdef Py_ssize_t inspect(self, unsigned char* frame, Py_ssize_t size) except -2
+    cdef int leave_backend(self, SessionState before) except -1
+    cdef Py_ssize_t collect(self, unsigned char* p, Py_ssize_t have) except -2
+    cdef int became_idle(self) except -1
+    cdef bint owns_surplus(self) except -1

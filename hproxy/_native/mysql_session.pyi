@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command phase of one MySQL client, relayed to one backend."""
 
-from typing import Any, Protocol, final, type_check_only
+from typing import Any, Protocol, type_check_only
+
+from typing_extensions import disjoint_base
 
 from hproxy._native.channel import Channel
-from hproxy._native.endpoint import Endpoint, Owner
+from hproxy._native.endpoint import Endpoint
 from hproxy._native.mysql import ResponseScanner
+from hproxy._native.pool import Borrower
 
 @type_check_only
 class SlowPoints(Protocol):
@@ -22,8 +25,8 @@ class SlowPoints(Protocol):
     def closed(self, session: Session, reason: str) -> None:
         """Told exactly once, after both sockets were given up."""
 
-@final
-class Session(Owner):
+@disjoint_base
+class Session(Borrower):
     """Takes over two endpoints whose login has succeeded; both sides await a command."""
 
     tag: Any
@@ -59,7 +62,7 @@ class Session(Owner):
         """As the last response said."""
     @property
     def state(self) -> str:
-        """idle, command, response, infile, stream, slow or closed."""
+        """idle, command, response, infile, stream, slow, waiting, gather or closed."""
     def start(self) -> None:
         """Begin serving; commands already received are taken up at once."""
     def forward(self, payload: bytes) -> None:

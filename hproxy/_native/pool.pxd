@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+# The map of pool: backend connections that are shared, and the sessions that wait for one.
+#
+# Memory: a bucket owns its idle connections; a connection in use is owned by the session that
+# holds it (`holder`). Settings are compared by identity: equal ones are one object.
+# Failure: an idle connection that hears anything is given to the driver, which closes it.
+# The GIL is held.
+
+from libc.stdint cimport uint32_t, uint64_t
+from hproxy._native.endpoint cimport Endpoint, Owner
+from hproxy._native.statements cimport BackendStatements
+
+
+cdef class Borrower(Owner):            # a session, as the pool sees it
+    cdef Group queue                    # whose connection it waits for; None when it does not
+    cdef readonly double waiting_since  # reactor seconds
+
+    cdef int granted(self, BackendConnection connection) except -1
+
+
+cdef class Server:                     # one backend of one hostgroup
+    cdef readonly object backend
+    cdef public Py_ssize_t limit        # connections it may have
+    cdef public Py_ssize_t opened       # connections it has, those on their way included
+    cdef public bint online             # takes sessions that are free to choose
+    cdef public bint closing            # the operator took it out: connections are not kept
+    cdef public double weight
+    cdef readonly Py_ssize_t waiting    # sessions waiting in any of its groups
+    cdef readonly Py_ssize_t idle       # idle connections of all its groups
+    cdef readonly Py_ssize_t leaving    # of `opened`: closed here, not yet there
+
+    cdef bint room_left(self) noexcept
+
+
+cdef class Bucket:                     # connections of one group to one server
+    cdef readonly Server server
+    cdef readonly Group group
+    cdef public Py_ssize_t opened       # logged in: idle or held
+    cdef public Py_ssize_t connecting
+    cdef public Py_ssize_t owed         # to be handed to other groups as they come back
+    cdef readonly Py_ssize_t leaving
+    cdef readonly Py_ssize_t idle
+    cdef dict matching                  # settings -> idle connections, the latest used last
+    cdef BackendConnection newest       # idle ones by their last use
+    cdef BackendConnection oldest
+
+    cdef int push(self, BackendConnection connection) except -1
+    cdef int take(self, BackendConnection connection) except -1
+    cdef BackendConnection match(self, object settings)
+
+
+cdef class Group:                      # one hostgroup, account and set of capabilities
+    cdef readonly object key
+    cdef readonly list buckets
+    cdef readonly Py_ssize_t waiting
+    cdef public Py_ssize_t queue_limit  # sessions that may wait; one more is refused
+    cdef public bint full               # may not grow for now, whatever room servers have
+    cdef public bint sticky             # a session keeps the connection it got
+    cdef public uint64_t waited         # sessions that had to wait, ever
+    cdef object queued                  # who waits, in order: keys of an OrderedDict
+    cdef object driver
+
+    cdef Bucket draw(self)
+    cdef BackendConnection take(self, object settings)
+    cdef BackendConnection take_shunned(self, object settings)
+    cdef bint may_grow(self) noexcept
+    cdef int wait(self, Borrower borrower) except -1
+    cdef int withdraw(self, Borrower borrower) except -1
+    cdef Borrower next_waiter(self)
+    cdef int release(self, BackendConnection connection) except -1
+
+
+cdef class BackendConnection(Owner):
+    cdef readonly Endpoint endpoint
+    cdef readonly Bucket bucket
+    cdef readonly object login          # the backend's LoginResult
+    cdef public object settings         # what it is set to
+    cdef public object base             # what it was set to after its login
+    cdef public bint retired            # closed instead of going back
+    cdef public uint64_t rows_of        # serial of the session FOUND_ROWS() belongs to
+    cdef public uint64_t insert_id      # what LAST_INSERT_ID() was when it was last known
+    cdef public uint64_t insert_owner   # serial of the session LAST_INSERT_ID() belongs to
+    cdef public uint64_t warned_by      # serial of the session whose warnings it may still have
+    cdef readonly uint64_t uses         # statements it has run
+    cdef readonly double opened_at      # reactor seconds
+    cdef readonly double used_at
+    cdef public double asked_at         # when it was last pinged
+    cdef public double retire_at        # too old to go back from then on; 0 = never
+    cdef readonly BackendStatements statements
+    cdef Borrower holder
+    cdef bint is_idle
+    cdef readonly bint gone             # closed, or about to be
+    cdef readonly bint leaving          # QUIT was sent, the server has not closed yet
+    cdef BackendConnection newer
+    cdef BackendConnection older
+
+    cdef int lost(self, str reason) except -1
+    cdef int depart(self) except -1
+
+
+cdef class Applicant(Borrower):
+    cdef readonly object future
+    cdef readonly object settings
