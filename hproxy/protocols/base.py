@@ -43,8 +43,15 @@ class LoginOptions:
     """Our RSA private key, for passwords sent to us without TLS."""
     certificate: bytes = b""
     """SHA-256 of the certificate clients see under TLS, for those who want it vouched for."""
+    client_compression: tuple[str, ...] = ()
+    """Algorithms offered to the client: zlib, zstd."""
+    backend_compression: tuple[str, ...] = ()
+    """Algorithms asked of the backend, the best first."""
+    compression_level: int = 3
     attributes: bool = True
     """Add _client_ip and the like to the connection attributes."""
+    scrambles: tuple[bytes, ...] = ()
+    """What the client was challenged with so far, where somebody else began its login."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +72,9 @@ class LoginResult:
     scramble: bytes = b""
     """What the last password of this connection was mixed with; COM_CHANGE_USER needs it."""
     plugin: bytes = b""
+    compression: Any = None
+    """The codec agreed on with the client, in force from our OK on; None for none. Where the
+    machine itself sends or reads that OK, it starts compression by itself."""
     proof: bytes = b""
     """What our OK says to vouch for our certificate (MariaDB 11.4+ clients want it)."""
     reply: bytes = b""
@@ -109,6 +119,10 @@ class Protocol:
     ok_packet: Callable[[LoginResult], bytes]
     side_login: Callable[[LoginResult, tuple[bytes, bytes] | None], LoginResult | None]
     """Who to be on a side connection: the monitor account, or the user if its password is known."""
+    shortcut: Any
+    """Module of logins like ones that were seen before, for sessions that share connections."""
+    multiplexing: Any
+    """Module of what sessions that share backend connections need."""
     quit_command: bytes
     kill_command: Callable[[int, bool], bytes]
     """(backend connection id, query only) -> payload."""

@@ -22,6 +22,7 @@ __all__ = [
     "AccountFound",
     "Action",
     "ChangeUser",
+    "Compress",
     "Done",
     "Event",
     "Kill",
@@ -75,6 +76,14 @@ class StartTls:
 
 
 @dataclass(frozen=True, slots=True)
+class Compress:
+    """From here on `side` is compressed, both ways; `codec` packs and unpacks."""
+
+    side: Side
+    codec: Any
+
+
+@dataclass(frozen=True, slots=True)
 class Lookup:
     """Find the account of this user name."""
 
@@ -118,7 +127,7 @@ class AccountFound:
     account: Any
 
 
-Action = Send | Read | ReadAny | StartTls | Lookup | Done | Refuse
+Action = Send | Read | ReadAny | StartTls | Compress | Lookup | Done | Refuse
 Event = PacketArrived | Secured | AccountFound
 
 

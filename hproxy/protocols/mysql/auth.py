@@ -53,6 +53,7 @@ __all__ = [
     "PARSEC",
     "PLUGINS",
     "REQUEST_PUBLIC_KEY",
+    "SCRAMBLE_BYTES",
     "SHA256",
     "SHA256_REQUEST_PUBLIC_KEY",
     "Credential",
@@ -188,6 +189,11 @@ class Secret:
         return cls(Form.CLEAR, value)
 
     @property
+    def is_clear(self) -> bool:
+        """Whether it is the password itself, and there is one."""
+        return self.form is Form.CLEAR
+
+    @property
     def credential(self) -> Credential | None:
         """What opens backends without waiting for a client; None for a hash."""
         return Credential(self.value) if self.form in (Form.CLEAR, Form.EMPTY) else None
@@ -225,6 +231,22 @@ class Secret:
         inner = sha2_inner(response, scramble, digest)
         # MySQL, too, lets a mismatch try in full.
         return FULL_NEEDED if inner is None else accepted(Credential(sha256=inner))
+
+    def digest_for(self, plugin: bytes, learned: bytes | None) -> bytes | None:
+        """The double hash that answers of `plugin` can be checked with, and nothing else.
+
+        b"" for no password, None where it takes more; `learned` is as for `verify_sha2`.
+        """
+        if plugin not in (NATIVE, CACHING_SHA2):
+            return None
+        if self.form is Form.EMPTY:
+            return b""
+        clear = self.form is Form.CLEAR
+        if plugin == CACHING_SHA2:
+            return sha256(sha256(self.value).digest()).digest() if clear else learned
+        if clear:
+            return sha1(sha1(self.value).digest()).digest()
+        return self.value if self.form is Form.NATIVE_HASH else None
 
     def verify_ed25519(self, response: bytes, nonce: bytes) -> Verdict:
         """Check a signature of client_ed25519; only a known password can."""

@@ -21,6 +21,7 @@ from hproxy.errors import AuthError, BackendProtocolError, ConnectError
 from hproxy.protocols.base import LoginOptions, LoginResult
 from hproxy.protocols.model import (
     Action,
+    Compress,
     Done,
     PacketArrived,
     Read,
@@ -31,6 +32,7 @@ from hproxy.protocols.model import (
     StartTls,
 )
 from hproxy.protocols.mysql import auth
+from hproxy.protocols.mysql.compression import Agreed, choose
 from hproxy.protocols.mysql.constants import Capability
 from hproxy.protocols.mysql.handshake import (
     AuthMoreData,
@@ -87,6 +89,7 @@ class BackendLogin(Machine):
         self.plugin = b""
         self.scramble = b""
         self.response: HandshakeResponse | None = None
+        self.packing: Agreed | None = None
         self.backend_id = 0
 
     def start(self) -> Sequence[Action]:
@@ -116,9 +119,14 @@ class BackendLogin(Machine):
             max_packet=1 << 30,
             mariadb=mariadb & greeting.mariadb,
         )
+        wanted, level = self.options.backend_compression, self.options.compression_level
+        self.packing = choose(greeting.capabilities, wanted, level)
+        if self.packing is not None:
+            # In the packets only: what we tell of as agreed is the same for every backend.
+            capabilities |= self.packing.flag
         wants, has = self.options.backend_tls, Capability.SSL in greeting.capabilities
         if wants != "off" and has:
-            request = self.response.ssl_request.build()
+            request = replace(self.response, capabilities=capabilities).ssl_request.build()
             return self.to(BackendState.SECURING, Send(BACKEND, request), StartTls(BACKEND))
         if wants not in ("off", "preferred"):
             return self._refuse(ConnectError("the backend offers no TLS", code="tls"))
@@ -128,13 +136,18 @@ class BackendLogin(Machine):
         """The response goes on, now under TLS."""
         assert self.response is not None
         self.secure = True
-        return self._respond(self.response.capabilities | Capability.SSL)
+        packing = Capability(0) if self.packing is None else self.packing.flag
+        return self._respond(self.response.capabilities | Capability.SSL | packing)
 
     def _respond(self, capabilities: Capability) -> Sequence[Action]:
         assert self.response is not None
         answer = self._first_answer()
         packet = replace(
-            self.response, capabilities=capabilities, auth_response=answer, plugin=self.plugin
+            self.response,
+            capabilities=capabilities,
+            auth_response=answer,
+            plugin=self.plugin,
+            zstd_level=0 if self.packing is None else self.packing.level,
         )
         return self.to(BackendState.VERDICT, Send(BACKEND, packet.build()), Read(BACKEND))
 
@@ -171,7 +184,8 @@ class BackendLogin(Machine):
                 backend_id=self.backend_id,
                 reply=payload,
             )
-            return self.to(BackendState.ENDED, Done(facts))
+            packed = () if self.packing is None else (Compress(BACKEND, self.packing.codec),)
+            return self.to(BackendState.ENDED, *packed, Done(facts))
         if kind == ERR:
             return self._refused(payload)
         if kind == SWITCH:

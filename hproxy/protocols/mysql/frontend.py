@@ -36,6 +36,7 @@ from hproxy.protocols.model import (
     StartTls,
 )
 from hproxy.protocols.mysql import auth
+from hproxy.protocols.mysql.compression import agree, flags
 from hproxy.protocols.mysql.constants import Capability, ServerStatus
 from hproxy.protocols.mysql.handshake import (
     AuthMoreData,
@@ -45,7 +46,8 @@ from hproxy.protocols.mysql.handshake import (
     SslRequest,
 )
 from hproxy.protocols.mysql.machine import Machine, Row, read_change
-from hproxy.protocols.mysql.profile import Profile, split, wide
+from hproxy.protocols.mysql.profile import STRIPPED, Profile, split, wide
+from hproxy.protocols.mysql.shortcut import Shortcut
 
 __all__ = ["ClientChange", "ClientLogin", "ClientState"]
 
@@ -83,13 +85,16 @@ class ClientLogin(Machine):
         self.options = options
         self.secure = options.client_secure
         self.tls_done = False
-        self.scramble = auth.new_scramble()
+        self._given = list(options.scrambles)
+        self.scramble = self._draw()
+        self.shortcut: Shortcut | None = None
         self.plugin = auth.PLUGINS[options.default_plugin.encode()]
         self.answer = b""
         self.account: Any = None
         self.secret = NOBODY
         self.facts = LoginResult(user=b"")
-        offered = (profile.capabilities | OURS) & ~NOT_OURS
+        offered = (profile.capabilities | OURS) & ~NOT_OURS & ~STRIPPED
+        offered |= flags(options.client_compression)
         if options.client_tls != "off":
             offered |= Capability.SSL
         version = options.server_version
@@ -103,6 +108,10 @@ class ClientLogin(Machine):
             plugin=self.plugin.name,
             mariadb=profile.mariadb,
         )
+
+    def _draw(self, length: int = auth.SCRAMBLE_BYTES) -> bytes:
+        given = self._given.pop(0) if self._given else b""
+        return given if len(given) == length else auth.new_scramble(length)
 
     def start(self) -> Sequence[Action]:
         """Greet."""
@@ -119,16 +128,19 @@ class ClientLogin(Machine):
             error = ClientError("connections must use TLS", code="tls_required")
             return self.to(ClientState.ENDED, Refuse(error))
         response = HandshakeResponse.parse(event.payload)
-        agreed = response.capabilities & offered & ~Capability.SSL
+        agreed = response.capabilities & offered & ~STRIPPED
         if NEEDED & ~agreed:
             raise ClientError("a client older than MySQL 4.1", code="malformed")
         self.answer = response.auth_response
+        level, wish = self.options.compression_level, response.zstd_level
+        packing = agree(response.capabilities, offered, level, wish)
         self.facts = LoginResult(
             user=response.user,
             database=response.database,
             capabilities=wide(agreed, response.mariadb & self.greeting.mariadb),
             charset=response.charset,
             attributes=response.attributes,
+            compression=None if packing is None else packing.codec,
         )
         self.client_plugin = response.plugin or (
             b"" if Capability.PLUGIN_AUTH in agreed else auth.NATIVE
@@ -165,7 +177,7 @@ class ClientLogin(Machine):
         if not switchable:
             return self._refuse()
         self.plugin = wanted
-        self.scramble = auth.new_scramble(wanted.scramble_bytes)
+        self.scramble = self._draw(wanted.scramble_bytes)
         data = self.scramble
         if wanted.scramble_bytes == len(self.greeting.scramble):
             data += b"\0"  # 20-byte scrambles end with a NUL on the wire, ed25519's do not
@@ -201,10 +213,22 @@ class ClientLogin(Machine):
             return self.to(ClientState.FULL, Send(CLIENT, more), Read(CLIENT))
         if not verdict.accepted or self.account is None:
             return self._refuse()
+        if not self.tls_done:
+            self.shortcut = self._shortcut(verdict)
         if self.plugin.name == auth.CACHING_SHA2 and self.answer not in (b"", b"\0"):
             fast = AuthMoreData(auth.FAST_AUTH_OK).build()
             return self._accept(verdict, Send(CLIENT, fast))
         return self._accept(verdict)
+
+    def _shortcut(self, verdict: auth.Verdict) -> Shortcut | None:
+        learned = None if verdict.credential is None else verdict.credential.sha2_digest
+        stored = self.secret.digest_for(self.plugin.name, learned)
+        if stored is None:
+            return None
+        own = self.account.plugin is not None or self.account.require_tls
+        as_nobody = not own and self.secret.is_clear
+        switched = self.state is ClientState.SWITCHED
+        return Shortcut(self.plugin.name, stored, switched, as_nobody)
 
     def on_full(self, event: PacketArrived) -> Sequence[Action]:
         """The password itself, or the question for our public key."""

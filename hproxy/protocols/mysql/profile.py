@@ -8,14 +8,15 @@ from dataclasses import dataclass
 
 from hproxy.errors import BackendProtocolError
 from hproxy.protocols.base import LoginOptions
+from hproxy.protocols.mysql.compression import COMPRESSION
 from hproxy.protocols.mysql.constants import Capability, MariadbCapability, ServerStatus
 from hproxy.protocols.mysql.handshake import Attributes, Greeting
 from hproxy.protocols.mysql.wire import MalformedPacket
 
 __all__ = ["STRIPPED", "Profile", "client_attributes", "meet", "profile", "split", "wide"]
 
-# Compression is negotiated per side (not yet offered); TLS is each side's own affair.
-STRIPPED = Capability.COMPRESS | Capability.ZSTD_COMPRESSION | Capability.SSL
+# Compression and TLS are each side's own affair.
+STRIPPED = COMPRESSION | Capability.SSL
 _MARIADB_SHIFT = 32
 
 

@@ -32,8 +32,14 @@ REFUSALS: dict[str, tuple[int, bytes, str]] = {
     ),
     "client.malformed": (1043, b"08S01", "Bad handshake: {reason}"),
     "client.sequence": (1156, b"08S01", "Got packets out of order: {reason}"),
+    "client.compression": (1157, b"08S01", "Couldn't uncompress communication packet: {reason}"),
     "client.oversized": (1153, b"08S01", "Got a packet bigger than allowed: {reason}"),
     "client.timeout": (1159, b"08S01", "Got timeout reading communication packets"),
+    "client.statements": (
+        1461,
+        b"42000",
+        "Can't create more than max_prepared_stmt_count statements: {reason}",
+    ),
     "client.tls": (1043, b"08S01", "Bad handshake: {reason}"),
     "client.tls_required": (
         3159,

@@ -2,9 +2,9 @@
 """Login relayed: the backend authenticates the client, the proxy knows no password.
 
     backend                     proxy                                   client
-    GREETING ── greeting ────> own id, no compression, own TLS ───────> RESPONSE
+    GREETING ── greeting ────> own id, own compression, own TLS ──────> RESPONSE
                                               (SECURING_CLIENT) <────── SSL request
-    VERDICT <── response ────── more attributes, own TLS <───────────── response
+    VERDICT <── response ────── more attributes, the same <──────────── response
        │ OK, ERR ─────────────────────────────────────────────────────> end
        └ switch, more data ───────────────────────────────────────────> ANSWER ──> VERDICT
 
@@ -26,6 +26,7 @@ from hproxy.errors import AuthError, BackendProtocolError, ClientError, ConnectE
 from hproxy.protocols.base import LoginOptions, LoginResult
 from hproxy.protocols.model import (
     Action,
+    Compress,
     Done,
     PacketArrived,
     Read,
@@ -37,6 +38,7 @@ from hproxy.protocols.model import (
     StartTls,
 )
 from hproxy.protocols.mysql import auth
+from hproxy.protocols.mysql.compression import Agreed, agree, choose, flags
 from hproxy.protocols.mysql.constants import Capability
 from hproxy.protocols.mysql.handshake import (
     AuthMoreData,
@@ -93,6 +95,7 @@ class RelayLogin(Machine):
         self.greeting: Greeting | None = None
         self.offered = Capability(0)
         self.response: HandshakeResponse | None = None
+        self.packing: dict[Side, Agreed | None] = {}
         self.facts = LoginResult(user=b"")
 
     def start(self) -> Sequence[Action]:
@@ -111,6 +114,7 @@ class RelayLogin(Machine):
         self.greeting = greeting = Greeting.parse(event.payload)
         self.plugin, self.scramble = greeting.plugin, greeting.scramble
         self.offered = greeting.capabilities & ~STRIPPED
+        self.offered |= flags(self.options.client_compression)
         if self.options.client_tls != "off":
             self.offered |= Capability.SSL
         shown = replace(greeting, thread_id=self.options.connection_id, capabilities=self.offered)
@@ -127,7 +131,7 @@ class RelayLogin(Machine):
             return self.to(RelayState.ENDED, Refuse(error))
         assert self.greeting is not None
         response = HandshakeResponse.parse(event.payload)
-        agreed = response.capabilities & self.offered & ~Capability.SSL
+        agreed = response.capabilities & self.offered & ~STRIPPED
         if self.options.attributes and Capability.CONNECT_ATTRS in self.greeting.capabilities:
             agreed |= Capability.CONNECT_ATTRS
         self.plugin = response.plugin or self.plugin
@@ -136,9 +140,16 @@ class RelayLogin(Machine):
         answer = response.auth_response
         if (len(answer) > 255 and not lenenc) or (b"\0" in answer and not counted):
             raise ClientError("an answer in a form that was not offered", code="malformed")
+        level = self.options.compression_level
+        towards = choose(self.greeting.capabilities, self.options.backend_compression, level)
+        self.packing = {
+            CLIENT: agree(response.capabilities, self.offered, level, response.zstd_level),
+            BACKEND: towards,
+        }
         self.response = replace(
             response,
-            capabilities=agreed,
+            capabilities=agreed if towards is None else agreed | towards.flag,
+            zstd_level=level,
             mariadb=response.mariadb & self.greeting.mariadb,
             attributes=client_attributes(response.attributes, self.options),
         )
@@ -188,7 +199,8 @@ class RelayLogin(Machine):
         payload, kind = event.payload, event.payload[0]
         if kind == OK:
             facts = replace(self.facts, scramble=self.scramble, plugin=self.plugin, reply=payload)
-            return self.to(RelayState.ENDED, Send(CLIENT, payload), Done(facts))
+            packed = [Compress(side, how.codec) for side, how in self.packing.items() if how]
+            return self.to(RelayState.ENDED, Send(CLIENT, payload), *packed, Done(facts))
         if kind == ERR:
             refusal = ErrPacket.parse(payload)
             reason = refusal.message.decode("utf-8", "replace")

@@ -57,7 +57,11 @@ class TextResult:
         if payload[0] == INFILE:
             raise MalformedPacket("result", "asks for a file", 0)
         with reading("result"):
-            self._columns = self._definitions = Cursor(payload).lenenc_int()
+            cursor = Cursor(payload)
+            self._columns = self._definitions = cursor.lenenc_int()
+            # Behind the count, where it was agreed on: whether definitions follow.
+            if cursor.remaining and cursor.u8() == 0:
+                self._definitions = 0
         return False
 
     def _ends(self, payload: bytes) -> bool:

@@ -11,6 +11,7 @@ import pytest
 from hproxy.errors import BackendProtocolError
 from hproxy.protocols.base import LoginOptions, LoginResult
 from hproxy.protocols.model import (
+    Compress,
     Done,
     PacketArrived,
     Read,
@@ -23,6 +24,7 @@ from hproxy.protocols.model import (
 from hproxy.protocols.mysql import auth
 from hproxy.protocols.mysql.auth import CACHING_SHA2, CLEAR, ED25519, NATIVE, PARSEC, SHA256
 from hproxy.protocols.mysql.backend import BackendChange, BackendLogin, BackendState
+from hproxy.protocols.mysql.compression import codec
 from hproxy.protocols.mysql.constants import Capability, MariadbCapability
 from hproxy.protocols.mysql.handshake import (
     AuthMoreData,
@@ -30,6 +32,7 @@ from hproxy.protocols.mysql.handshake import (
     ChangeUser,
     Greeting,
     HandshakeResponse,
+    SslRequest,
 )
 from hproxy.protocols.mysql.profile import split, wide
 from hproxy.protocols.mysql.replies import ErrPacket
@@ -117,6 +120,40 @@ def test_mariadbs_own_capabilities() -> None:
     assert HandshakeResponse.parse(book.sent).mariadb is bulk
     book >> PacketArrived(BACKEND, OK) << Done
     assert split(book.result.capabilities)[1] is bulk
+
+
+@pytest.mark.parametrize(
+    ("payload", "asked", "agreed"),
+    [
+        (MYSQL, ("zstd", "zlib"), "zstd"),
+        (MYSQL, ("zlib", "zstd"), "zlib"),
+        (MARIADB, ("zstd", "zlib"), "zlib"),
+        (MARIADB, ("zstd",), None),
+        (MYSQL, (), None),
+    ],
+)
+@pytest.mark.parametrize("tls", ["off", "required"])
+def test_compression_is_asked_of_the_backend(
+    payload: bytes, asked: tuple[str, ...], agreed: str | None, tls: str
+) -> None:
+    flags = Capability.COMPRESS | Capability.ZSTD_COMPRESSION
+    flag = {None: 0, "zlib": Capability.COMPRESS, "zstd": Capability.ZSTD_COMPRESSION}[agreed]
+    # What the client agreed on is no matter of the backend's.
+    who = wanted(capabilities=int(CLIENTS | flags))
+    given = options(backend_compression=asked, compression_level=7, backend_tls=tls)
+    book = greeted(who, given, payload) << Send
+    if tls == "required":
+        assert SslRequest.parse(book.sent).capabilities & flags == flag
+        book << StartTls(BACKEND) >> Secured(BACKEND) << Send
+    book << Read(BACKEND)
+    went = HandshakeResponse.parse(book.sent)
+    assert went.capabilities & flags == flag
+    assert went.zstd_level == (7 if agreed == "zstd" else 0)
+    book >> PacketArrived(BACKEND, OK)
+    if agreed is not None:
+        book << Compress(BACKEND, codec(agreed, 7))
+    book << Done
+    assert not split(book.result.capabilities)[0] & flags
 
 
 @walks(BackendState.GREETING, BackendState.ENDED)

@@ -24,6 +24,7 @@ from hproxy.protocols.model import (
 )
 from hproxy.protocols.mysql import auth
 from hproxy.protocols.mysql.auth import CACHING_SHA2, CLEAR, ED25519, NATIVE, SHA256
+from hproxy.protocols.mysql.compression import codec
 from hproxy.protocols.mysql.constants import Capability, MariadbCapability
 from hproxy.protocols.mysql.frontend import ClientLogin, ClientState
 from hproxy.protocols.mysql.handshake import (
@@ -114,6 +115,31 @@ def test_the_greeting_can_be_told() -> None:
     shown = Greeting.parse(greeted(given).sent)
     assert (shown.server_version, shown.plugin) == (b"9.9", NATIVE)
     assert SSL in shown.capabilities
+
+
+@pytest.mark.parametrize(
+    ("offered", "asks", "level", "agreed"),
+    [
+        (("zlib", "zstd"), Capability.COMPRESS, 0, ("zlib", 5)),
+        (("zlib", "zstd"), Capability.ZSTD_COMPRESSION, 0, ("zstd", 5)),
+        (("zlib", "zstd"), Capability.ZSTD_COMPRESSION, 1, ("zstd", 1)),
+        (("zlib", "zstd"), Capability.ZSTD_COMPRESSION, 22, ("zstd", 5)),
+        (("zstd",), Capability.COMPRESS, 0, None),
+        ((), Capability.COMPRESS | Capability.ZSTD_COMPRESSION, 3, None),
+    ],
+)
+def test_a_client_chooses_its_compression(
+    offered: tuple[str, ...], asks: Capability, level: int, agreed: tuple[str, int] | None
+) -> None:
+    both = Capability.COMPRESS | Capability.ZSTD_COMPRESSION
+    given = options(client_compression=offered, compression_level=5)
+    shown = Greeting.parse(greeted(given).sent).capabilities & both
+    assert bool(shown & Capability.COMPRESS) is ("zlib" in offered)
+    assert bool(shown & Capability.ZSTD_COMPRESSION) is ("zstd" in offered)
+    book = answered(account(), given=given, capabilities=OURS | asks, zstd_level=level)
+    book << FAST << Done
+    assert book.result.compression == (None if agreed is None else codec(*agreed))
+    assert not split(book.result.capabilities)[0] & both
 
 
 def test_scrambles_differ() -> None:

@@ -10,6 +10,7 @@ import pytest
 from hproxy.errors import BackendProtocolError, ClientError
 from hproxy.protocols.base import LoginOptions
 from hproxy.protocols.model import (
+    Compress,
     Done,
     PacketArrived,
     Read,
@@ -21,8 +22,14 @@ from hproxy.protocols.model import (
     StartTls,
 )
 from hproxy.protocols.mysql import auth
+from hproxy.protocols.mysql.compression import codec
 from hproxy.protocols.mysql.constants import Capability, MariadbCapability
-from hproxy.protocols.mysql.handshake import AuthSwitchRequest, Greeting, HandshakeResponse
+from hproxy.protocols.mysql.handshake import (
+    AuthSwitchRequest,
+    Greeting,
+    HandshakeResponse,
+    SslRequest,
+)
 from hproxy.protocols.mysql.profile import split
 from hproxy.protocols.mysql.relay import RelayLogin, RelayState
 from hproxy.protocols.mysql.replies import ErrPacket
@@ -130,6 +137,69 @@ def test_capabilities_nobody_offered_are_masked() -> None:
     assert HandshakeResponse.parse(book.sent).capabilities == few
     book >> PacketArrived(BACKEND, OK) << Send(CLIENT, OK) << Done
     assert split(book.result.capabilities)[0] == few
+
+
+ZLIB, ZSTD = Capability.COMPRESS, Capability.ZSTD_COMPRESSION
+NOTHING = Capability(0)
+
+
+@pytest.mark.parametrize(
+    ("offered", "asks", "client"),
+    [
+        ((), ZLIB | ZSTD, None),
+        (("zlib",), ZLIB | ZSTD, ("zlib", 3)),
+        (("zstd", "zlib"), ZLIB | ZSTD, ("zlib", 3)),
+        (("zlib", "zstd"), ZSTD, ("zstd", 2)),
+        (("zlib",), ZSTD, None),
+        (("zlib", "zstd"), NOTHING, None),
+    ],
+)
+@pytest.mark.parametrize(
+    ("wanted", "has", "backend"),
+    [
+        ((), ZLIB | ZSTD, None),
+        (("zstd", "zlib"), ZLIB | ZSTD, ("zstd", 3)),
+        (("zlib", "zstd"), ZLIB | ZSTD, ("zlib", 3)),
+        (("zstd", "zlib"), ZLIB, ("zlib", 3)),
+        (("zstd", "zlib"), NOTHING, None),
+    ],
+)
+def test_each_side_agrees_on_its_own_compression(
+    offered: tuple[str, ...],
+    asks: Capability,
+    client: tuple[str, int] | None,
+    wanted: tuple[str, ...],
+    has: Capability,
+    backend: tuple[str, int] | None,
+) -> None:
+    given = options(client_compression=offered, backend_compression=wanted)
+    book = greeted(given, greeting(capabilities=OURS | has))
+    shown = Greeting.parse(book.sent).capabilities & (ZLIB | ZSTD)
+    assert shown == (ZLIB if "zlib" in offered else NOTHING) | (
+        ZSTD if "zstd" in offered else NOTHING
+    )
+    sent = response(OURS | asks, zstd_level=2)
+    book >> PacketArrived(CLIENT, sent.build()) << Send << Read(BACKEND)
+    went = HandshakeResponse.parse(book.sent)
+    flags = {None: NOTHING, "zlib": ZLIB, "zstd": ZSTD}[backend and backend[0]]
+    assert went.capabilities & (ZLIB | ZSTD) == flags
+    assert went.zstd_level == (3 if flags == ZSTD else 0)
+    book >> PacketArrived(BACKEND, OK) << Send(CLIENT, OK)
+    if client is not None:
+        book << Compress(CLIENT, codec(*client))
+    if backend is not None:
+        book << Compress(BACKEND, codec(*backend))
+    book << Done
+    assert split(book.result.capabilities)[0] == OURS
+
+
+def test_compression_is_asked_for_under_tls_too() -> None:
+    given = options(backend_tls="required", backend_compression=("zlib",))
+    book = greeted(given) >> PacketArrived(CLIENT, response().build()) << Send << StartTls(BACKEND)
+    assert ZLIB in SslRequest.parse(book.sent).capabilities
+    book >> Secured(BACKEND) << Send << Read(BACKEND)
+    assert ZLIB in HandshakeResponse.parse(book.sent).capabilities
+    book >> PacketArrived(BACKEND, OK) << Send << Compress(BACKEND, codec("zlib", 3)) << Done
 
 
 def test_mariadbs_own_capabilities_are_agreed_on_too() -> None:

@@ -126,3 +126,9 @@ def test_a_broken_command_is_the_clients_mistake(payload: bytes) -> None:
     with pytest.raises(ClientError) as caught:
         RelayChange(options(), BEFORE, payload)
     assert caught.value.full_code == "client.malformed"
+
+
+def test_a_change_of_user_changes_no_compression() -> None:
+    given = options(client_compression=("zlib",), backend_compression=("zlib",))
+    book = Playbook(RelayChange(given, BEFORE, CHANGE.build(OURS))) << Send << Read(BACKEND)
+    book >> PacketArrived(BACKEND, OK) << Send(CLIENT, OK) << Done

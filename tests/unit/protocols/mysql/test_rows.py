@@ -83,3 +83,12 @@ def test_definitions_without_end_are_malformed_for_an_old_client() -> None:
     assert not result.take(column("a").build())
     with pytest.raises(MalformedPacket):
         result.take(b"\x01a")
+
+
+@pytest.mark.parametrize("capabilities", [MODERN, OLD])
+def test_definitions_may_be_left_out(capabilities: Capability) -> None:
+    columns = [column("id", int), column("name")]
+    count, _, _, *behind = text_resultset(columns, ROWS, capabilities)
+    assert read([count + b"\0", *behind], capabilities).rows[1] == (None, b"")
+    whole = text_resultset(columns, ROWS, capabilities)
+    assert read([count + b"\1", *whole[1:]], capabilities).names == [b"id", b"name"]
