@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,24 @@ from hproxy.net.listener import Listener
 from hproxy.net.loop import ReactorLoop
 from hproxy.net.tasks import TaskSet
 from hproxy.net.tls import backend_context, client_context, ensure_certificate, fingerprint
+from hproxy.pool.pools import Pools
 from hproxy.protocols.base import load_protocol
+from hproxy.routing import Router
 from hproxy.runtime import settings as build
+from hproxy.runtime.port import Port
 from hproxy.session.driver import Driver
+from hproxy.session.multiplex import MultiplexDriver
+from hproxy.session.opening import Opening
+from hproxy.session.pins import pin_rows
 from hproxy.session.registry import Registry
-from hproxy.session.services import Services
+from hproxy.session.services import Multiplexing, Services
 from hproxy.topology import Topology
 
 __all__ = ["Runtime"]
 
 DRAIN_POLL_SEC = 0.05
+UPKEEP_SEC = 1.0
+BUSY_UPKEEP_SEC = 0.1
 DESCRIPTORS_PER_CLIENT = 2
 SPARE_DESCRIPTORS = 64
 
@@ -57,13 +66,63 @@ class Runtime:
             log=log,
         )
         self._secure()
-        self._driver = Driver(self.services)
+        self.port = Port(
+            self.services.topology, clock=time.monotonic, pools=self._pool_rows,
+            pins=self._pin_rows, digests=self._digest_rows,
+        )  # fmt: skip
+        self._driver = self._make_driver()
         self.listener = Listener(
             self._accepted,
             keepalive_sec=config.proxy.tcp_keepalive_sec,
             paused=self._accept_paused,
         )
         self.draining = False
+
+    def _make_driver(self) -> Driver:
+        """Sessions that share backend connections, or keep one each."""
+        config, services = self.config, self.services
+        if config.session_mode != "multiplex":
+            return Driver(services)
+        settings = build.pool(config)
+        mysql = services.protocol.multiplexing
+        driver = MultiplexDriver(services)
+        opening = Opening(services, driver.backends)
+        pools = Pools(
+            topology=services.topology,
+            settings=settings,
+            attributes=build.hostgroups(config),
+            user_limits=build.user_limits(config),
+            clock=time.monotonic,
+            spawn=services.tasks.spawn,
+            opener=opening,
+            failed=driver.connect_failed,
+            log=self.log,
+        )
+        services.multiplex = Multiplexing(
+            pools=pools,
+            opening=opening,
+            router=Router.split(build.pairs(config), settings.read_your_writes),
+            digester=mysql.Digester(),
+            decisions=mysql.DecisionCache(settings.decisions_max),
+            digests=mysql.DigestTable(settings.digests_max),
+            statements=mysql.StatementCache(
+                settings.max_stmts_cache, settings.max_stmts_cache_bytes
+            ),
+            routines=mysql.RoutineBook(),
+        )
+        services.topology.on_change.append(driver.status_changed)  # pools have heard of it first
+        return driver
+
+    def _pool_rows(self) -> list[dict[str, Any]]:
+        shared = self.services.multiplex
+        return shared.pools.rows() if shared is not None else []
+
+    def _pin_rows(self) -> list[dict[str, Any]]:
+        return pin_rows(self.services)
+
+    def _digest_rows(self) -> list[Any]:
+        shared = self.services.multiplex
+        return list(shared.digests.snapshot()) if shared is not None else []
 
     # -- start -------------------------------------------------------------------
 
@@ -85,6 +144,8 @@ class Runtime:
                 self.services.tasks.spawn(
                     self._driver.backends.learn(backend), f"profile of {backend}"
                 )
+        if self.services.multiplex is not None:
+            self.services.tasks.spawn(self._upkeep(), "upkeep of pools")
         self.log.info(
             "serving",
             address=self.listener.address,
@@ -92,6 +153,20 @@ class Runtime:
             auth=self.config.auth_mode,
             backends=[str(b) for b in self.services.topology.backends],
         )
+
+    async def _upkeep(self) -> None:
+        """Pools are looked after once a second, and more often while sessions wait."""
+        shared = self.services.multiplex
+        assert shared is not None
+        looked = time.monotonic()
+        while True:
+            await asyncio.sleep(BUSY_UPKEEP_SEC)
+            waiting = any(group.waiting for group in shared.pools.groups.values())
+            if waiting or time.monotonic() - looked >= UPKEEP_SEC:
+                looked = time.monotonic()
+                shared.pools.tick()
+            if waiting and isinstance(self._driver, MultiplexDriver):
+                self._driver.relieve()
 
     def _secure(self) -> None:
         """TLS contexts and the RSA key, generated where none is configured."""
@@ -171,6 +246,13 @@ class Runtime:
             self._turn_away(fd, services.protocol.error_packet(error))
             registry.leave(connection)
             return
+        try:
+            if self._driver.greet(fd, connection):
+                return
+        except OSError as error:
+            connection.log.error("cannot watch the socket", error=str(error))
+            registry.leave(connection)
+            return
         login = self._driver.connector.serve(fd, connection)
         connection.busy = services.tasks.spawn(login, f"login {connection.id}")
 
@@ -224,10 +306,14 @@ class Runtime:
         """End everything now; clients in a command are told why."""
         self.listener.close()
         await self.services.tasks.cancel_all()
+        if self.services.multiplex is not None:
+            self.services.multiplex.pools.close()
         packet = self.services.protocol.error_packet(_Shutdown())
         for connection in self.services.registry:
             if connection.session is not None:
                 connection.session.fail(packet, "shutdown")
+            elif connection.busy is not None:
+                connection.busy()
         self.services.reactor.poll()
         self._loop.close()
         if self._temporary is not None:

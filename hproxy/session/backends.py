@@ -45,6 +45,8 @@ class Backends:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._asked: asyncio.Future[None] | None = None
+        """Who waits for the first greeting of any backend."""
 
     async def open(
         self,
@@ -169,22 +171,40 @@ class Backends:
         services = self._services
         known = services.profiles
         if not known:
+            if self._asked is None:
+                self._asked = asyncio.get_running_loop().create_future()
+                # Not every waiter may be there to hear of a failure.
+                self._asked.add_done_callback(lambda done: done.cancelled() or done.exception())
+                services.tasks.spawn(self._ask_any(connection, self._asked), "profile")
+            await asyncio.shield(self._asked)
+        return services.protocol.meet(list(known.values()))
+
+    async def _ask_any(self, connection: Connection, asked: asyncio.Future[None]) -> None:
+        """One question for all who want to log in: together they would be more than may."""
+        services = self._services
+        try:
             opened = await self.open(connection, self._greeting)
-            known[opened.backend] = opened.outcome
+            services.hear(opened.backend, opened.outcome)
             services.topology.release(opened.backend)
             connection.backend = None
             opened.channel.close()
-        return services.protocol.meet(list(known.values()))
+        except Exception as error:  # theirs to tell their clients
+            asked.set_exception(error)
+        else:
+            asked.set_result(None)
+        finally:
+            self._asked = None
+            asked.cancel()  # unless it is done
 
     async def learn(self, backend: Backend) -> None:
         """Ask `backend` for its greeting, so that clients are greeted with what it can do."""
         services = self._services
-        asking = Connection(0, "", "", services.log.bind(conn=0))
+        asking = Connection(0, "", services.log)
         try:
             opened = await self.open(asking, self._greeting, only=backend)
         except (HProxyError, Refusal):
             return  # logged; it will be asked by the first client that comes
-        services.profiles[backend] = opened.outcome
+        services.hear(backend, opened.outcome)
         opened.channel.close()
 
     async def _greeting(self, _: Backend, channel: Any) -> Any:

@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""COM_CHANGE_USER: the login exchange once more, on the two sockets of a running session."""
+"""COM_CHANGE_USER: the login exchange once more, within a running session.
+
+relay     client and backend speak, we listen
+table     the client proves to us who it is now; its backend connection changes user, or hostgroup
+pooled    the same, and the session goes on without any of the connections it had
+"""
 
 from __future__ import annotations
 
@@ -56,6 +61,52 @@ class UserChange:
             return
         client.detach()
         session.resume(backend.detach())
+
+    async def pooled(
+        self, session: Any, connection: Connection, packet: bytes, driver: Any
+    ) -> None:
+        """The session becomes a new one of another account; what it left behind is reset."""
+        services = self._services
+        shared, mysql = services.multiplex, services.protocol.multiplexing
+        assert shared is not None
+        assert connection.login is not None
+        before = session.part()
+        if before is not None:
+            shared.pools.recycle(before)
+        client = session.converse(services.settings.max_login_packet)
+        options = login_options(services, connection, None)
+        options = replace(options, client_secure=options.client_secure or client.endpoint.secured)
+        try:
+            async with asyncio.timeout(services.settings.login_timeout):
+                machine = services.protocol.client_change(options, connection.login, packet)
+                login: LoginResult = await run_login(services, machine, {Side.CLIENT: client})
+                self._enter(connection, login)
+                if not login.database and login.account.default_schema:
+                    login = replace(login, database=login.account.default_schema)
+                facts, settings = await driver.connector.first_settings(
+                    connection, login, changes=True
+                )
+        except (Refusal, HProxyError, TimeoutError) as failure:
+            self._refuse(session, connection, client, failure)
+            return
+        # COM_SET_OPTION outlives the change.
+        settings = settings.with_multi_statements(session.settings.multi_statements)
+        connection.login = login
+        session.exact_insert_ids = login.account.asks_insert_id
+        driver.follower.restart(session, connection, facts, settings)
+        client.write_packet(mysql.login_ok(login))
+        client.detach()
+        session.start()
+
+    def _enter(self, connection: Connection, login: LoginResult) -> None:
+        """Count the session among those of its new account. Raises HProxyError."""
+        users, before = self._services.users, connection.account
+        if login.account is before:
+            return
+        users.enter(login.account)
+        if before is not None:
+            users.leave(before)
+        connection.account = login.account
 
     async def _in_table(
         self, connection: Connection, options: Any, channels: dict[Side, Any], packet: bytes

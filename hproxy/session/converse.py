@@ -16,6 +16,7 @@ from hproxy.protocols.base import LoginResult
 from hproxy.protocols.model import (
     AccountFound,
     Action,
+    Compress,
     Done,
     Event,
     Login,
@@ -77,6 +78,8 @@ async def converse(
                     case StartTls(side) if secure is not None:
                         await secure(side, channels[side])
                         event = Secured(side)
+                    case Compress(side, codec):
+                        channels[side].start_compression(codec)
                     case Lookup(user) if find is not None:
                         event = AccountFound(find(user))
                     case Done(result):

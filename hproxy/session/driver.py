@@ -40,6 +40,12 @@ class Driver:
         self._killer = Killer(services, self.backends)
         self._change = UserChange(services, self.backends)
 
+    def greet(self, fd: int, connection: Connection) -> bool:
+        """Begin the login of a client that was accepted; False: Connector.serve is to do it.
+
+        Raises OSError; the descriptor is closed then."""
+        return False
+
     # -- commands ----------------------------------------------------------------
 
     def slow_command(self, session: Any, payload: bytes) -> None:
@@ -71,8 +77,12 @@ class Driver:
                 # A mistake of ours ends the session: nobody else would ever answer its client.
                 session.close("internal error")
                 raise
+            finally:
+                if connection.busy is cancel:
+                    connection.busy = None
 
-        connection.busy = self._services.tasks.spawn(guarded(), f"{name} {connection.id}")
+        cancel = self._services.tasks.spawn(guarded(), f"{name} {connection.id}")
+        connection.busy = cancel
 
     def _kill(self, session: Any, connection: Connection, kill: Kill, payload: bytes) -> None:
         """KILL: our ids are translated; ids of the backend's own pass through as they are."""
@@ -169,8 +179,8 @@ class Driver:
         services = self._services
         if connection.busy is not None:
             connection.busy()
-        connection.log.debug("session ended", reason=reason, commands=session.commands)
-        if connection.backend is not None:
+        connection.debug("session ended", reason=reason, commands=session.commands)
+        if connection.backend is not None and not connection.pooled:
             services.topology.release(connection.backend)
         if connection.account is not None:
             services.users.leave(connection.account)

@@ -47,6 +47,9 @@ class Killer:
                 )
             if not kill.query_only:
                 self._connection(target)
+            elif target.session is not None and target.session.state == "waiting":
+                # It has no connection yet: nothing of it runs anywhere.
+                target.session.refuse(protocol.multiplexing.INTERRUPTED)
             elif not await self.query(target):
                 raise ClientError(
                     "it runs on another backend, for which no password is known; "
@@ -94,7 +97,9 @@ class Killer:
         """
         services = self._services
         settings, protocol = services.settings, services.protocol
-        assert target.backend_login is not None
+        where, login = target.where()
+        if where is None or login is None:
+            return True  # nothing of it runs
         assert target.login is not None
         wanted = protocol.side_login(
             target.login,
@@ -104,7 +109,7 @@ class Killer:
         )
         if wanted is None:
             return False
-        backend_id = target.backend_login.backend_id
+        backend_id = login.backend_id
 
         async def kill(backend: Any, channel: Any) -> None:
             await self._backends.log_in(target, backend, channel, wanted)
@@ -119,6 +124,6 @@ class Killer:
             channel.write_packet(protocol.quit_command)
 
         async with asyncio.timeout(KILL_TIMEOUT):
-            opened = await self._backends.open(target, kill, only=target.backend)
+            opened = await self._backends.open(target, kill, only=where)
         opened.channel.finish()
         return True

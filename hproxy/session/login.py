@@ -34,6 +34,9 @@ def login_options(
         server_version=settings.server_version,
         rsa_key=services.rsa_key,
         certificate=services.certificate,
+        client_compression=settings.compression,
+        backend_compression=backend.compression if backend is not None else (),
+        compression_level=settings.compression_level,
         attributes=settings.attributes,
     )
 

@@ -19,16 +19,12 @@ FIRST_ID = 1 << 30
 ID_SPAN = 1 << 30
 
 
-@dataclass(slots=True)
 class Connection:
-    """What the slow lane knows of one client."""
+    """What the slow lane knows of one client.
 
-    id: int
-    peer: str
-    host: str
-    log: Any
-    login: LoginResult | None = None
-    """As agreed with the client."""
+    Without slots: what most clients never need costs them neither memory nor time.
+    """
+
     backend: Backend | None = None
     backend_login: LoginResult | None = None
     account: Account | None = None
@@ -36,6 +32,81 @@ class Connection:
     client_secure: bool = False
     busy: Callable[[], object] | None = None
     """Cancels the login or slow command under way."""
+    kind: int = 0
+    """Which pooled connections can serve it; the protocol's own form."""
+    pooled: bool = False
+    """Its session borrows backend connections."""
+    diagnostics: Any = None
+    """What its last statement left, when its connection was needed elsewhere."""
+    tries: int = 0
+    """Connections lost while the command under way was being prepared for."""
+    admission: Any = None
+    said: bytes = b""
+    fill: Callable[[Connection], None] | None = None
+    """Makes `login` and `follow` out of the two above, if ever they are asked for."""
+    _login: LoginResult | None = None
+    _follow: Any = None
+    _log: Any = None
+
+    def __init__(self, number: int, peer: str, log: Any) -> None:
+        """`log` is the worker's."""
+        self.id = number
+        self.peer = peer
+        self._unbound = log
+
+    @property
+    def host(self) -> str:
+        """The client's address without its port."""
+        return self.peer.rpartition(":")[0].strip("[]") or ("localhost" if self.peer else "")
+
+    @property
+    def log(self) -> Any:
+        """A log whose lines say which client they are about."""
+        if self._log is None:
+            bound = {"conn": self.id, "client": self.peer} if self.peer else {"conn": self.id}
+            self._log = self._unbound.bind(**bound)
+        return self._log
+
+    def debug(self, event: str, **facts: object) -> None:
+        """A line for who looks closely: usually nobody does, and then it costs nothing."""
+        if self._unbound.enabled("debug"):
+            self.log.debug(event, **facts)
+
+    @property
+    def login(self) -> LoginResult | None:
+        """As agreed with the client."""
+        if self._login is None:
+            self._fill_in()
+        return self._login
+
+    @login.setter
+    def login(self, login: LoginResult | None) -> None:
+        self._fill_in()  # never over what was set since
+        self._login = login
+
+    @property
+    def follow(self) -> Any:
+        """What is followed of its session's state; None for a session that keeps its connection."""
+        if self._follow is None:
+            self._fill_in()
+        return self._follow
+
+    @follow.setter
+    def follow(self, follow: Any) -> None:
+        self._fill_in()
+        self._follow = follow
+
+    def _fill_in(self) -> None:
+        if self.fill is not None:
+            fill, self.fill = self.fill, None
+            fill(self)
+
+    def where(self) -> tuple[Backend | None, LoginResult | None]:
+        """The backend it runs on now, and the login there; None while it needs none."""
+        held = getattr(self.session, "held", None)
+        if held is not None:
+            return held.bucket.server.backend, held.login
+        return self.backend, self.backend_login
 
 
 @dataclass(slots=True)
@@ -75,8 +146,7 @@ class Registry:
             self._next += 1
             if number not in self._connections:
                 break
-        host = peer.rpartition(":")[0].strip("[]") or "localhost"
-        connection = Connection(number, peer, host, log.bind(conn=number, client=peer))
+        connection = Connection(number, peer, log)
         self._connections[number] = connection
         return connection
 

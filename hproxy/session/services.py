@@ -10,6 +10,7 @@ from typing import Any
 from hproxy.auth import UserTable
 from hproxy.net.tasks import TaskSet
 from hproxy.protocols.base import Protocol
+from hproxy.routing import Router
 from hproxy.session.registry import Registry
 from hproxy.topology import Backend, Topology
 
@@ -38,7 +39,27 @@ class Settings:
     default_plugin: str = "caching_sha2_password"
     server_version: str | None = None
     attributes: bool = True
+    compression: tuple[str, ...] = ("zlib", "zstd")
+    compression_level: int = 3
     keepalive_sec: int = 120
+
+
+@dataclass(slots=True)
+class Multiplexing:
+    """Pools, and what was decided and learned about statements."""
+
+    pools: Any
+    opening: Any
+    router: Router
+    digester: Any
+    decisions: Any
+    digests: Any
+    statements: Any
+    routines: Any
+    schema_epoch: int = 0
+    """Counts statements that may have changed a schema: what was prepared before may be stale."""
+    known_schemas: set[tuple[bytes, int, bytes]] = field(default_factory=set)
+    """(account, hostgroup, schema) somebody has already logged in with."""
 
 
 @dataclass(slots=True)
@@ -60,3 +81,18 @@ class Services:
     """SHA-256 of the certificate shown to clients."""
     profiles: dict[Backend, Any] = field(default_factory=dict)
     """What each backend's last greeting said of it (table mode)."""
+    heard: int = 0
+    """Counts them: what clients are greeted with changes with it."""
+    multiplex: Multiplexing | None = None
+    """What sessions share that borrow their backend connections; None where none do."""
+
+    def hear(self, backend: Backend, profile: Any) -> None:
+        """A backend has greeted us."""
+        self.profiles[backend] = profile
+        self.heard += 1
+
+    @property
+    def sharing(self) -> Multiplexing:
+        """`multiplex`, for those that only multiplexed sessions call."""
+        assert self.multiplex is not None
+        return self.multiplex

@@ -14,7 +14,7 @@ UNIT = ROOT / "tests/unit"
 NATIVE = ROOT / "tests/native"
 
 # What needs no server to be tested: every module has its own test file.
-MIRRORED = ("auth", "config", "protocols", "topology")
+MIRRORED = ("auth", "config", "pool", "protocols", "routing", "topology")
 
 # Modules without behaviour of their own; each is exercised by its users' tests.
 WITHOUT_TEST = {

@@ -49,7 +49,6 @@ class Engine:
         self.stop = threading.Event()
         """Set when what runs shall end; SLEEP() looks at nothing else."""
         self._catalogue = Catalogue(connection, schema, variables, status)
-        self._last_insert_id = 0
         self._row_count = -1
 
     @property
@@ -69,7 +68,7 @@ class Engine:
             "schema": lambda: self.database or None,
             "version": lambda: self.variables.get("version"),
             "connection_id": lambda: self.client.id,
-            "last_insert_id": lambda *_: self._last_insert_id,
+            "last_insert_id": lambda *_: self.variables.get("last_insert_id"),
             "row_count": lambda: self._row_count,
             "found_rows": lambda: max(0, self._row_count),
             "sleep": lambda seconds: int(self.stop.wait(max(0.0, float(seconds or 0)))),
@@ -91,7 +90,7 @@ class Engine:
             self._execute(f'DROP TABLE temp."{quoted}"')
         self.variables.clear()
         self.database = ""
-        self._last_insert_id, self._row_count = 0, -1
+        self._row_count = -1
 
     def columns(self, table: str) -> list[Column]:
         """The columns of a table. Raises AdminError (1146)."""
@@ -165,7 +164,8 @@ class Engine:
         if verb in ("INSERT", "REPLACE") and count:
             last = cursor.lastrowid or 0
             # MySQL names the first id of several.
-            self._last_insert_id = first = max(0, last - count + 1)
+            first = max(0, last - count + 1)
+            self.variables.set("last_insert_id", first)
             info = f"Records: {count}  Duplicates: 0  Warnings: 0" if count > 1 else ""
         elif verb == "UPDATE":
             info = f"Rows matched: {count}  Changed: {count}  Warnings: 0"

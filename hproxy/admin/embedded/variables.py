@@ -37,6 +37,7 @@ DEFAULTS: dict[str, Value] = {
     "long_query_time": 10.0,
     "lower_case_table_names": 0,
     "max_allowed_packet": 64 << 20,
+    "last_insert_id": 0,
     "max_connections": 1000,
     "max_execution_time": 0,
     "net_buffer_length": 16384,
@@ -108,7 +109,11 @@ SWITCHES = frozenset(
         "unique_checks",
     }
 )
-PAIRS = {"tx_isolation": "transaction_isolation", "tx_read_only": "transaction_read_only"}
+PAIRS = {
+    "identity": "last_insert_id",
+    "tx_isolation": "transaction_isolation",
+    "tx_read_only": "transaction_read_only",
+}
 WORDS: Mapping[str, Value] = {"ON": 1, "TRUE": 1, "OFF": 0, "FALSE": 0}
 SCOPES = ("global.", "session.", "local.", "persist.")
 

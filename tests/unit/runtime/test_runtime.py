@@ -10,10 +10,10 @@ import resource
 import socket
 import stat
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from hproxy._native.acceptor import accept as native_accept
 from hproxy._native.channel import Channel
 from hproxy._native.endpoint import Endpoint
 from hproxy.config import section
@@ -103,23 +103,18 @@ def test_accepting_pauses_out_of_descriptors(
     monkeypatch.setattr(listener, "PAUSE_SEC", 0.02)
     journal = Journal()
 
-    class Full:
-        def __init__(self, real: socket.socket) -> None:
-            self.real, self.full = real, True
+    errors = [errno.EMFILE]
 
-        def accept(self) -> Any:
-            if self.full:
-                self.full = False
-                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-            return self.real.accept()
+    def accept(listening: int) -> tuple[int, str] | None:
+        if errors:
+            number = errors.pop()
+            raise OSError(number, os.strerror(number))
+        return native_accept(listening)
 
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self.real, name)
+    monkeypatch.setattr(listener, "accept", accept)
 
     async def work(address: str) -> None:
         async with working(configuration(tmp_path, address), journal) as runtime:
-            assert runtime.listener._sock is not None
-            runtime.listener._sock = Full(runtime.listener._sock)  # type: ignore[assignment]
             caller = await call(runtime)
             assert await caller.query("SELECT 1") == [b"\x04fine"]
             caller.close()

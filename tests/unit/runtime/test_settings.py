@@ -12,11 +12,12 @@ import pytest
 
 from hproxy.config.schema import Config
 from hproxy.errors import ConfigError
+from hproxy.pool import PoolSettings
 from hproxy.protocols.base import load_protocol
 from hproxy.protocols.mysql.auth import Credential, Form
 from hproxy.runtime import settings as build
 from hproxy.session.services import Settings
-from hproxy.topology import Backend, Health, Status
+from hproxy.topology import Backend, Health, HostgroupAttributes, Status
 
 PROTOCOL = load_protocol("mysql")
 
@@ -96,6 +97,99 @@ def test_backends_of_both_notations() -> None:
     assert (fourth.host, fourth.path, fourth.hostgroup) == ("", "/run/db.sock", 1)
     assert build.health(made)[third] == Health(status=Status.OFFLINE_SOFT)
     assert build.health(made)[first] == Health()
+
+
+def test_the_defaults_of_the_pool_agree() -> None:
+    table = config(mysql_users=({"username": "app"},))
+    assert build.pool(table) == PoolSettings()
+    assert build.pool(config()) == PoolSettings(session_mode="session")
+    assert build.hostgroups(config()) == {0: HostgroupAttributes()}
+    assert build.pairs(config()) == ()
+
+
+def test_pool() -> None:
+    options = {
+        "connect_timeout_ms": 1500,
+        "connect_timeout_max_ms": 2500,
+        "connection_max_age_ms": 60_000,
+        "ping_interval_server_msec": 500,
+        "ping_timeout_server": 50,
+        "queue_limit": 3,
+        "query_retries_on_failure": 0,
+        "max_stmts_per_connection": 4,
+        "max_stmts_cache": 5,
+        "max_stmts_cache_bytes": 65_536,
+        "read_your_writes_ms": 250,
+        "fast_lane": False,
+        "decisions_max": 6,
+        "digests_max": 7,
+        "session_tracking": "off",
+    }
+    assert build.pool(config(proxy=options)) == PoolSettings(
+        session_mode="session",
+        fast_lane=False,
+        session_tracking=False,
+        read_your_writes=0.25,
+        connect_timeout=1.5,
+        connect_timeout_max=2.5,
+        queue_limit=3,
+        query_retries_on_failure=0,
+        connection_max_age=60.0,
+        ping_interval=0.5,
+        ping_timeout=0.05,
+        max_stmts_per_connection=4,
+        max_stmts_cache=5,
+        max_stmts_cache_bytes=65_536,
+        decisions_max=6,
+        digests_max=7,
+    )
+
+
+def test_pairs_and_attributes_of_hostgroups() -> None:
+    made = config(
+        proxy={"free_connections_pct": 30, "connection_warming": True},
+        mysql_replication_hostgroups=[
+            {"writer_hostgroup": 0, "reader_hostgroup": 1},
+            {"writer_hostgroup": 4, "reader_hostgroup": 2},
+        ],
+        mysql_hostgroup_attributes=[
+            {"hostgroup": 1, "free_connections_pct": 10, "init_connect": "SET @a = 1"},
+            {"hostgroup": 9, "multiplex": 0, "ignore_session_variables": ["SQL_Mode"]},
+        ],
+        mysql_users=[{"username": "app", "default_hostgroup": 7}],
+    )
+    assert build.pairs(made) == ((0, 1), (4, 2))
+    common = HostgroupAttributes(free_connections_pct=30, connection_warming=True)
+    assert build.hostgroups(made) == {
+        0: common,
+        # Given in the row, if only as its default: that counts, not the proxy's.
+        1: dataclasses.replace(common, free_connections_pct=10, init_connect="SET @a = 1"),
+        2: common,
+        4: common,
+        7: common,
+        9: dataclasses.replace(common, multiplex=False, ignored_variables=frozenset({"sql_mode"})),
+    }
+
+
+def test_a_row_for_backends_has_its_own_password_and_limit() -> None:
+    rows = [
+        {"username": "ann", "password": "outside", "backend": 0, "max_connections": 500},
+        {"username": "ann", "password": "inside", "frontend": 0, "max_connections": 20},
+        {"username": "bob", "password": "pw", "max_connections": 3},
+        {"username": "off", "password": "pw", "active": 0},
+    ]
+    made = config(mysql_users=rows)
+    users = build.users(made, PROTOCOL)
+    ann, bob = users.find(b"ann"), users.find(b"bob")
+    assert len(users) == 2
+    assert ann is not None
+    assert bob is not None
+    assert (ann.secret.credential, ann.credential) == (
+        Credential(b"outside"),
+        Credential(b"inside"),
+    )
+    assert (ann.max_connections, bob.credential) == (500, Credential(b"pw"))
+    assert build.user_limits(made) == {b"ann": 20, b"bob": 3}
 
 
 def test_accounts() -> None:

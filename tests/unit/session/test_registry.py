@@ -50,7 +50,7 @@ def test_finding_and_leaving() -> None:
     registry.leave(connection)
     assert len(registry) == 0
     assert registry.find(connection.id) is None
-    registry.leave(Connection(7, "", "", Journal()))
+    registry.leave(Connection(7, "", Journal()))
 
 
 def test_totals_of_those_who_left() -> None:

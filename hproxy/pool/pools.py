@@ -1,0 +1,529 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pools of a worker: who may open how many backend connections, and when they are closed.
+
+    grow ── room? ── open ──> given to who waits longest
+      └ none: another group has more than we, or idle ones ──> theirs is closed first
+    retire   a connection is at its end ──> departed: its place goes to who has least of it
+    tick     pings, ages, keeps `free_connections_pct` idle, shares out, lets servers back in
+
+Sharing of a full server: an account gives to one that has at least two fewer, and within an
+account a group to a group; who has none at all gets a turn every tick. So equal demand ends in
+equal parts and then stays as it is: a connection that changes hands costs a login.
+
+Taking and giving back are native (`Group`). What a connection says is the opener's business;
+this counts and decides. Pure but for the clock and the tasks it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from hproxy._native.pool import Applicant, BackendConnection, Bucket, Group, Server
+from hproxy.errors import PoolTimeout
+from hproxy.pool.settings import PoolSettings
+from hproxy.topology import Backend, HostgroupAttributes, Status, Topology
+
+__all__ = ["GroupKey", "Opener", "Pools"]
+
+Spawn = Callable[[Coroutine[Any, Any, None], str], object]
+
+
+@dataclass(eq=False, slots=True)
+class GroupKey:
+    """What the connections of a group have in common."""
+
+    hostgroup: int
+    account: Any
+    kind: int
+    """The capabilities clients and connections share, in the protocol's own form."""
+    with_schema: bool
+    settings: Any
+    """Those of the session that asked first: what new connections are set to."""
+    failures: int = 0
+    """Connections that could not be opened, since the last that could."""
+    last_error: BaseException | None = None
+    retry_at: float = 0.0
+    """No try before that, while there are failures."""
+    grew_at: float = 0.0
+    """When it last began to open a connection."""
+
+
+class Opener(Protocol):
+    """Opens, pings and resets connections: the conversations behind this file's decisions."""
+
+    async def open(self, key: GroupKey, bucket: Bucket, settings: Any) -> BackendConnection:
+        """Connect, log in, set up. Raises HProxyError, Refusal, TimeoutError, OSError."""
+
+    async def ping(self, connection: BackendConnection) -> bool:
+        """Whether it answers in time."""
+
+    async def reset(self, connection: BackendConnection) -> bool:
+        """Make it as good as new; False when it is not known to be."""
+
+
+@dataclass(slots=True)
+class Count:
+    """What a backend's pool did so far."""
+
+    opened: int = 0
+    closed: int = 0
+    failed: int = 0
+
+
+@dataclass(slots=True)
+class Pools:
+    """All groups of a worker.
+
+    `failed(group, error, who)` is told when a connection could not be opened, and which waiting
+    session it was to be set up for; it says whether only that session is to blame."""
+
+    topology: Topology
+    settings: PoolSettings
+    attributes: Mapping[int, HostgroupAttributes]
+    user_limits: Mapping[bytes, int]
+    clock: Callable[[], float]
+    spawn: Spawn
+    opener: Opener
+    failed: Callable[[Group, BaseException, Any], bool]
+    log: Any
+    servers: dict[Backend, Server] = field(default_factory=dict)
+    groups: dict[tuple[int, bytes, int, bool], Group] = field(default_factory=dict)
+    counts: dict[Backend, Count] = field(default_factory=dict)
+    closed: bool = False
+    _opened_in_second: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.topology.on_change.append(self._status_changed)
+
+    # -- groups ------------------------------------------------------------------
+
+    def group(self, hostgroup: int, account: Any, kind: int, settings: Any) -> Group:
+        """The group of these sessions; made at the first of them."""
+        with_schema = bool(settings.schema)
+        key = (hostgroup, account.username, kind, with_schema)
+        found = self.groups.get(key)
+        if found is None:
+            facts = GroupKey(hostgroup, account, kind, with_schema, settings)
+            limit = self.settings.queue_limit or 1 << 40
+            found = self.groups[key] = Group(facts, self, limit)
+            found.sticky = not self.attributes[hostgroup].multiplex
+            for backend in self.topology.members(hostgroup):
+                found.add(self._server(backend))
+        return found
+
+    def _server(self, backend: Backend) -> Server:
+        server = self.servers.get(backend)
+        if server is None:
+            status = self.topology.status(backend)
+            server = self.servers[backend] = Server(
+                backend, backend.max_connections, backend.weight, status is Status.ONLINE
+            )
+            self.counts[backend] = Count()
+        return server
+
+    def __iter__(self) -> Iterator[Bucket]:
+        for group in self.groups.values():
+            yield from group.buckets
+
+    async def borrow(
+        self, group: Group, settings: Any, future: Any, limited: bool = False
+    ) -> BackendConnection:
+        """A connection for code that awaits, whatever it is set to.
+
+        Raises PoolTimeout if it is `limited`, as statements are and logins are not, and the queue
+        is full."""
+        applicant = Applicant(future)
+        try:
+            found = applicant.apply(group, settings, limited)
+        except OverflowError as full:
+            raise PoolTimeout(
+                str(full), code="queue", hostgroup=group.key.hostgroup, waited_ms=0
+            ) from None
+        if found is not None:
+            return found
+        try:
+            self.grow(group)
+            granted: BackendConnection = await future
+            return granted
+        except BaseException:
+            applicant.withdraw()
+            if future.done() and not future.cancelled() and future.exception() is None:
+                group.give(future.result(), used=False)  # it came too late
+            raise
+
+    # -- opening -----------------------------------------------------------------
+
+    def grow(self, group: Group) -> None:
+        """Sessions wait: open what may be opened, or see to it that there will be room."""
+        key: GroupKey = group.key
+        if self.closed or (key.failures and self.clock() < key.retry_at):
+            return
+        while group.grows:
+            # One that fails tells as much as all of them.
+            if group.connecting >= (1 if key.failures else MOST_AT_ONCE):
+                return
+            if not self._allowed(group):
+                group.full = True
+                return
+            bucket = self._choose(group)
+            if bucket is None:
+                self._make_room(group)
+                return
+            self._begin(group, bucket)
+
+    def spread(self, group: Group, bucket: Bucket) -> None:
+        """A server was drawn to which the group has no connection, though others serve it."""
+        if not self.closed and not group.key.failures and self._allowed(group):
+            self._begin(group, bucket)
+
+    def _begin(self, group: Group, bucket: Bucket) -> None:
+        group.key.grew_at = now = self.clock()
+        second = int(now)
+        at, opened = self._opened_in_second.get(group.key.hostgroup, (second, 0))
+        self._opened_in_second[group.key.hostgroup] = (second, opened + 1 if at == second else 1)
+        bucket.connecting += 1
+        bucket.server.opened += 1
+        self.spawn(self._open(group, bucket), f"connection to {bucket.server.backend}")
+
+    def _choose(self, group: Group) -> Bucket | None:
+        """The server with the least connections for its weight, among those with room."""
+        members = [b for b in group.buckets if b.server.weight > 0]
+        if not any(b.server.online for b in members):
+            # As a last resort those that failed are tried again, who failed first before others.
+            health = self.topology.health
+            shunned = [b for b in members if self._shunned(b) and b.server.room]
+            return min(shunned, key=lambda b: health[b.server.backend].shunned_until, default=None)
+        fit = [b for b in members if b.server.online and b.server.room]
+        return min(fit, key=lambda b: (b.opened + b.connecting + 1) / b.server.weight, default=None)
+
+    def _shunned(self, bucket: Bucket) -> bool:
+        return self.topology.status(bucket.server.backend) is Status.SHUNNED
+
+    def _allowed(self, group: Group) -> bool:
+        """Whether throttling and the account's own limit let one more be opened."""
+        hostgroup: int = group.key.hostgroup
+        second = int(self.clock())
+        at, opened = self._opened_in_second.get(hostgroup, (second, 0))
+        if at == second and opened >= self.attributes[hostgroup].throttle_connections_per_sec:
+            return False
+        limit = self.user_limits.get(group.key.account.username)
+        if limit is None:
+            return True
+        own = [b for b in self if same_account(b.group, group)]
+        if sum(b.opened + b.connecting + b.leaving for b in own) < limit:
+            return True
+        if not any(b.leaving for b in own):
+            others = [b for b in own if b.group is not group]
+            self._close_idle(group, others)
+        return False
+
+    # -- sharing -----------------------------------------------------------------
+
+    def _make_room(self, group: Group) -> None:
+        """The servers are full: idle connections of others, on one after the other, give way."""
+        for bucket in group.buckets:
+            server = bucket.server
+            if server.online and group.waiting > group.connecting + server.leaving:
+                others = [b for b in self if b.server is server and b.group is not group]
+                if self._close_idle(group, others):
+                    return
+
+    def _close_idle(self, group: Group, others: list[Bucket]) -> bool:
+        """Close what was idle longest, unless its group needs it as much."""
+        now = self.clock()
+        found: list[BackendConnection] = []
+        for bucket in others:
+            oldest = bucket.longest_idle
+            if oldest is not None and (
+                now - oldest.used_at >= IDLE_GRACE_SEC or self._lead(bucket, group) > 1
+            ):
+                found.append(oldest)
+        if not found:
+            return False
+        self._close(min(found, key=lambda c: c.used_at), polite=True)
+        return True
+
+    def _lead(self, bucket: Bucket, group: Group) -> int:
+        """How many connections to its server `bucket` has more than `group`: all those of the
+        account, or within one account its own. What is owed has left already."""
+        if same_account(bucket.group, group):
+            of = [b for b in group.buckets if b.server is bucket.server]
+            return _sum([bucket]) - _sum(of)
+        server = bucket.server
+        theirs = [b for b in self if b.server is server and same_account(b.group, bucket.group)]
+        ours = [b for b in self if b.server is server and same_account(b.group, group)]
+        return _sum(theirs) - _sum(ours)
+
+    def _share(self) -> None:
+        """Decide which groups hand connections over as they come back."""
+        for bucket in self:
+            bucket.owed = 0
+            bucket.group.full = False
+        for group in sorted(self.groups.values(), key=lambda g: g.opened):
+            if not group.waiting:
+                continue
+            mine = [b for b in group.buckets if b.server.online and not b.server.room]
+            if len(mine) < len([b for b in group.buckets if b.server.online]):
+                continue  # there is room
+            for bucket in mine:
+                self._claim(group, bucket)
+
+    def _claim(self, group: Group, bucket: Bucket) -> None:
+        """What others owe `group` on a server that is full."""
+        server = bucket.server
+        wanted = group.waiting - group.connecting - server.leaving
+        others = [b for b in self if b.server is server and b.group is not group]
+        claimed = 0
+        while claimed < wanted:
+            rich = [b for b in others if b.opened > b.owed]
+            giver = max(rich, key=lambda b: self._lead(b, group), default=None)
+            if giver is None:
+                return
+            # It has `claimed` more by now; who has nothing gets one whoever gives it.
+            lead = self._lead(giver, group) - claimed
+            if lead <= 1 and (claimed or group.opened + group.connecting):
+                return
+            if giver.group.waiting == 0 and giver.idle:
+                return  # nothing comes back there: idle ones are closed instead
+            giver.owed += 1
+            claimed += 1
+
+    async def _open(self, group: Group, bucket: Bucket) -> None:
+        key: GroupKey = group.key
+        backend = bucket.server.backend
+        # Set up for who will get it: nothing is left to align then.
+        who = group.first_waiter()
+        try:
+            wanted = who.settings if who is not None else key.settings
+            connection = await self.opener.open(key, bucket, wanted)
+        except BaseException as error:
+            bucket.connecting -= 1
+            bucket.server.opened -= 1
+            if not isinstance(error, Exception):
+                raise
+            self.counts[backend].failed += 1
+            blameless = self.failed(group, error, who) and who is not None
+            if not blameless:
+                key.failures += 1
+                key.last_error = error
+                key.retry_at = self.clock()
+                if bucket.server.online or not any(b.server.online for b in group.buckets):
+                    key.retry_at += RETRY_SEC  # by tick
+            self.grow(group)
+            return
+        bucket.connecting -= 1
+        bucket.opened += 1
+        key.failures = 0
+        key.last_error = None
+        if self.settings.connection_max_age:
+            connection.retire_at = connection.opened_at + self.settings.connection_max_age
+        self.counts[backend].opened += 1
+        self.topology.opened(backend)
+        group.give(connection)
+        if group.waiting:
+            self.grow(group)
+
+    # -- closing -----------------------------------------------------------------
+
+    def retire(self, connection: BackendConnection, polite: bool = True) -> None:
+        """It goes back to nobody; who waits may open another in its place."""
+        if self._close(connection, polite) and not connection.leaving:
+            self._serve(connection.bucket.server)
+
+    def _close(self, connection: BackendConnection, polite: bool) -> bool:
+        if not connection.leave(polite):
+            return False
+        self.counts[connection.bucket.server.backend].closed += 1
+        return True
+
+    def departed(self, connection: BackendConnection) -> None:
+        """The server has closed what left politely: there is a place."""
+        self._serve(connection.bucket.server)
+
+    def idle_lost(self, connection: BackendConnection, reason: str) -> None:
+        """The backend ended an idle connection."""
+        self.log.debug(
+            "idle connection lost", backend=str(connection.bucket.server.backend), reason=reason
+        )
+        self.retire(connection, polite=False)
+
+    def check(self, server: Server) -> None:
+        """A connection to it broke: those that wait for work may have, too, and not tell yet."""
+        for bucket in self:
+            if bucket.server is server:
+                for connection in bucket.connections():
+                    if not connection.quiet and connection.reserve():
+                        self.idle_lost(connection, "the backend closed it")
+
+    def hand_over(self, connection: BackendConnection) -> None:
+        """Its group has more than others that wait for the same server."""
+        self._close(connection, polite=True)
+
+    def _serve(self, server: Server) -> None:
+        """There is room on `server`: for those who wait, who has least of it first."""
+        waiting = [b for b in self if b.group.waiting and (b.server is server or b.group.full)]
+        if not waiting:
+            return
+        has: dict[bytes, int] = {}
+        for bucket in self:
+            if bucket.server is server:
+                name = bucket.group.key.account.username
+                has[name] = has.get(name, 0) + bucket.opened + bucket.connecting
+
+        def need(bucket: Bucket) -> tuple[int, int, float]:
+            key: GroupKey = bucket.group.key
+            account = has.get(key.account.username, 0)
+            return account, bucket.opened + bucket.connecting, key.grew_at
+
+        for bucket in sorted(waiting, key=need):
+            bucket.group.full = False
+            self._grow_by_one(bucket.group)
+        for bucket in waiting:
+            self.grow(bucket.group)
+
+    def _grow_by_one(self, group: Group) -> None:
+        """The first of what a group may open, so that the next may have some too."""
+        if self.closed or group.key.failures:
+            return
+        if group.grows and group.connecting == 0 and self._allowed(group):
+            bucket = self._choose(group)
+            if bucket is not None:
+                self._begin(group, bucket)
+
+    def recycle(self, connection: BackendConnection) -> None:
+        """Its session left something behind: reset it, then it is anybody's."""
+        if self.closed:
+            self._close(connection, polite=True)
+            return
+        backend = connection.bucket.server.backend
+        self.spawn(self._recycle(connection), f"reset of a connection to {backend}")
+
+    async def _recycle(self, connection: BackendConnection) -> None:
+        if not connection.gone and await self.opener.reset(connection):
+            connection.bucket.group.give(connection)
+        else:
+            self.retire(connection, polite=False)
+
+    # -- upkeep ------------------------------------------------------------------
+
+    def _status_changed(self, backend: Backend, _: Status, new: Status) -> None:
+        server = self.servers.get(backend)
+        if server is None:
+            return
+        server.online = new is Status.ONLINE
+        server.closing = new in (Status.OFFLINE_SOFT, Status.OFFLINE_HARD)
+        if server.closing:
+            for bucket in self:
+                if bucket.server is server:
+                    for connection in bucket.connections():
+                        self._close(connection, polite=True)
+        for bucket in list(self):
+            if bucket.server is server and bucket.group.waiting:
+                self.grow(bucket.group)
+
+    def tick(self) -> None:
+        """Once a second, and while sessions wait more often."""
+        now = self.clock()
+        for backend, server in self.servers.items():
+            server.online = self.topology.fit(backend, now)
+        self._share()
+        for group in list(self.groups.values()):
+            if group.waiting:
+                self.grow(group)
+            self._warm(group)
+        for bucket in list(self):
+            self._prune(bucket, now)
+
+    def close(self) -> None:
+        """The worker ends: say goodbye to the servers, and open nothing more."""
+        self.closed = True
+        for bucket in self:
+            for connection in bucket.connections():
+                self._close(connection, polite=True)
+
+    def _warm(self, group: Group) -> None:
+        attributes = self.attributes[group.key.hostgroup]
+        if not attributes.connection_warming or group.key.failures:
+            return
+        for bucket in group.buckets:
+            wanted = attributes.idle_limit(bucket.server.limit)
+            server = bucket.server
+            # Of all groups together, as they are pruned: else one undoes what the other did.
+            while server.opened - server.leaving < wanted and server.online and server.room:
+                if bucket.connecting >= MOST_AT_ONCE or not self._allowed(group):
+                    return
+                self._begin(group, bucket)
+
+    def _prune(self, bucket: Bucket, now: float) -> None:
+        """Too many idle, too old, or silent for long enough to be asked."""
+        server = bucket.server
+        keep = self.attributes[bucket.group.key.hostgroup].idle_limit(server.limit)
+        idle = bucket.connections()
+        for connection in reversed(idle):
+            if self.settings.expired(now - connection.opened_at) or (
+                server.idle > keep and now - connection.used_at >= IDLE_SPARE_SEC
+            ):
+                self.retire(connection)
+            elif (
+                self.settings.ping_due(now - max(connection.used_at, connection.asked_at))
+                and connection.reserve()
+            ):
+                connection.asked_at = now
+                self.spawn(self._ping(connection), f"ping of {server.backend}")
+
+    async def _ping(self, connection: BackendConnection) -> None:
+        if await self.opener.ping(connection):
+            connection.bucket.group.give(connection, used=False)
+        else:
+            self.log.info(
+                "idle connection does not answer", backend=str(connection.bucket.server.backend)
+            )
+            self.retire(connection, polite=False)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row per hostgroup, backend and user, for reports."""
+        found: dict[tuple[int, Backend, bytes], dict[str, Any]] = {}
+        for bucket in self:
+            key: GroupKey = bucket.group.key
+            backend = bucket.server.backend
+            row = found.setdefault(
+                (key.hostgroup, backend, key.account.username),
+                {
+                    "hostgroup": key.hostgroup,
+                    "backend": backend,
+                    "user": key.account.username,
+                    "used": 0,
+                    "free": 0,
+                    "connecting": 0,
+                    "waiting": 0,
+                    "opened": self.counts[backend].opened,
+                    "closed": self.counts[backend].closed,
+                },
+            )
+            row["used"] += bucket.opened - bucket.idle
+            row["free"] += bucket.idle
+            row["connecting"] += bucket.connecting
+            row["waiting"] += bucket.group.waiting
+        return list(found.values())
+
+
+def same_account(one: Group, other: Group) -> bool:
+    """Whether both are of one user."""
+    return bool(one.key.account.username == other.key.account.username)
+
+
+def _sum(buckets: list[Bucket]) -> int:
+    counts: list[int] = [b.opened - b.owed + b.connecting for b in buckets]
+    return sum(counts)
+
+
+IDLE_SPARE_SEC = 10.0
+"""How long an idle connection beyond the share that is kept stays for a next burst."""
+IDLE_GRACE_SEC = 0.1
+"""Idle for less, a connection is thought to be in use: its group would want it back at once."""
+RETRY_SEC = 0.2
+"""Between two tries to open a connection, while they fail."""
+MOST_AT_ONCE = 64
+"""Logins under way for one group: sessions are served meanwhile, and need no connection then."""
