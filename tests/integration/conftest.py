@@ -2,7 +2,10 @@
 """Proxies in front of the real servers, started once per configuration and shared.
 
 proxy(server, auth="table", tls={"client": "off"})     a running `tests.support.proxy.Proxy`
-route                                                  each server x each auth mode in turn
+route                                                  each server x each way there in turn
+
+A way is "relay", "table" (both hold one backend connection per client), "multiplex" (table,
+and sessions share a few backend connections) or "slow" (multiplex without the fast lane).
 """
 
 from __future__ import annotations
@@ -27,11 +30,24 @@ ACCOUNTS = {
     "mysql": ("hproxy", "sha2", "empty"),
 }
 
+# Few enough that sessions take turns, and as many as one test has sessions pinned at a time.
+SHARED_CONNECTIONS = 4
+
 ProxyFactory = Callable[..., Proxy]
 
 
+# Where the slow way is part of the usual run: many sessions at once. What one client does is
+# compared byte by byte in test_fast_lane_clients.py.
+SLOW_BY_DEFAULT = ("test_asyncmy", "test_pipelining")
+
+
+@pytest.hookimpl(tryfirst=True)  # the selection by marks comes after it
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave the long matrix out unless it is asked for by name."""
+    for item in items:
+        way = item.callspec.params.get("auth") if hasattr(item, "callspec") else None
+        if way == "slow" and item.path.stem not in SLOW_BY_DEFAULT:
+            item.add_marker("full")
     if "full" in config.option.markexpr:
         return
     long = [item for item in items if item.get_closest_marker("full")]
@@ -56,6 +72,22 @@ class Fleet:
             "logging": {"level": "debug", "format": "json"},
         }
         if auth == "table":
+            config["proxy"]["session_mode"] = "session"
+        if auth in ("multiplex", "slow"):
+            config["proxy"] = {
+                "backends": [],
+                "auth": "table",
+                "session_mode": "multiplex",
+                "fast_lane": auth == "multiplex",
+            }
+            config["mysql_servers"] = [
+                {
+                    "hostname": server.host,
+                    "port": server.port,
+                    "max_connections": SHARED_CONNECTIONS,
+                }
+            ]
+        if auth != "relay":
             config["mysql_users"] = [
                 {"username": name, "password": "" if name == "empty" else name}
                 for name in ACCOUNTS[server.name]
@@ -98,16 +130,16 @@ def proxy(fleet: Fleet) -> ProxyFactory:
     return fleet.get
 
 
-@pytest.fixture(scope="session", params=["relay", "table"])
+@pytest.fixture(scope="session", params=["relay", "table", "multiplex", "slow"])
 def auth(request: pytest.FixtureRequest) -> str:
-    """Each way of checking passwords in turn."""
+    """Each way of checking passwords, and of holding backend connections, in turn."""
     mode: str = request.param
     return mode
 
 
 @pytest.fixture(scope="session")
 def route(fleet: Fleet, server: Server, auth: str) -> Route:
-    """The usual configuration: each server, each auth mode."""
+    """The usual configuration: each server, each way there."""
     return Route(server, auth, fleet.get(server, auth))
 
 

@@ -19,7 +19,13 @@ class Route:
 
     server: Server
     auth: str
+    """One of the ways that conftest.py knows."""
     proxy: Proxy
+
+    @property
+    def multiplexed(self) -> bool:
+        """Whether sessions borrow backend connections instead of having one."""
+        return self.auth in ("multiplex", "slow")
 
     @property
     def host(self) -> str:

@@ -214,7 +214,7 @@ def test_stranger_after_login(scene: Scene) -> None:
 def test_commands_sent_ahead_are_answered_in_order(scene: Scene) -> None:
     """Unusual, not forbidden: one read brings many commands, whole and in pieces."""
     client = scene.client().log_in()
-    whole = b"".join(frames(b"\x03hello")) * 500
+    whole = b"".join(frames(b"\x03SELECT 1")) * 500
     for start in range(0, len(whole), 777):
         client.sock.sendall(whole[start : start + 777])
     for _ in range(500):

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from hproxy.protocols.mysql.constants import Capability, Command
@@ -16,6 +18,8 @@ COMMANDS = [*(n for n in range(34) if n != Command.CHANGE_USER), 34, 77, 127, 12
 COMMANDS += [0xF9, 0xFA, 0xFB, 0xFC, 0xFD, 0xFE, 0xFF]
 # Bytes behind those commands that nobody answers.
 SHORTEST: dict[int, int] = {Command.STMT_SEND_LONG_DATA: 6, Command.STMT_CLOSE: 4}
+# They begin with a statement's number, and MariaDB reads four bytes whatever has come.
+NUMBERED = {Command.STMT_EXECUTE, Command.STMT_RESET, Command.STMT_FETCH}
 ARGUMENTS = (b"", b"\0", b"\xff\xff\xff\x3f", b"\x01\0\0\0\0\x01\0\0\0", b"x" * 300)
 
 
@@ -33,6 +37,11 @@ def conversation(client: RecordingClient, payload: bytes) -> bytes:
         return client.rest()
 
 
+def without_number(answer: bytes) -> bytes:
+    """Behind a number cut short lies what the server had received before."""
+    return re.sub(rb"handler \(\d+\)", b"handler ()", answer)[3:]
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("eof", [Capability(0), Capability.DEPRECATE_EOF], ids=["eof", "no-eof"])
 def test_every_command_byte(route: Route, command: int, eof: Capability) -> None:
@@ -48,6 +57,8 @@ def test_every_command_byte(route: Route, command: int, eof: Capability) -> None
             assert (through[3], through[4]) == (direct[3], direct[4])
         elif command == Command.QUIT:
             assert through == b""  # MariaDB resets, having unread input
+        elif command in NUMBERED and len(argument) < 4:
+            assert without_number(through) == without_number(direct), argument
         else:
             assert through == direct, argument
 
@@ -65,6 +76,9 @@ def test_unanswered_commands_cut_short(route: Route, command: int) -> None:
 
 def test_an_empty_command(route: Route) -> None:
     through, direct = (conversation(client, b"") for client in (route.raw(), route.raw_direct()))
+    if route.multiplexed:
+        # No server was asked, none has an error to count when it is pinged.
+        through, direct = through[:-2], direct[:-2]
     assert through == direct
 
 

@@ -32,12 +32,14 @@ def side(mariadb: Server) -> Iterator[Side]:
 
 
 def scene_of(folder: Path, server: Server, mode: str) -> Scene:
-    options: Mapping[str, Any] = MONITOR if mode == "relay" else {}
-    return Scene(folder, server.address, users=USERS if mode == "table" else (), **options)
+    if mode == "relay":
+        return Scene(folder, server.address, **MONITOR)
+    kept = "multiplex" if mode == "multiplex" else "session"
+    return Scene(folder, server.address, users=USERS, session_mode=kept)
 
 
 @pytest.mark.parametrize("leave", LEAVES)
-@pytest.mark.parametrize("mode", ["relay", "table"])
+@pytest.mark.parametrize("mode", ["relay", "table", "multiplex"])
 def test_query_is_killed(
     mode: str, leave: str, tmp_path: Path, mariadb: Server, side: Side
 ) -> None:

@@ -219,6 +219,7 @@ def test_table_mode_moves_on(tmp_path: Path, good: FakeBackend) -> None:
             good.address,
             users=[{"username": "hproxy", "password": "hproxy"}],
             default_auth_plugin="mysql_native_password",
+            session_mode="session",
         ) as scene,
     ):
         bad.script = full

@@ -17,6 +17,7 @@ from tests.support.rude_client import RudeClient
 from tests.support.scene import Scene
 from tests.support.server import Server
 
+POOLED = 4  # backend connections that multiplexed sessions share
 CYCLES = 10_000
 WARM_UP = 1_000
 AT_ONCE = 8
@@ -109,8 +110,13 @@ def settled(scene: Scene) -> None:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("mode", "ways", "cycles"),
-    [("relay", WAYS, CYCLES), ("table", WAYS, CYCLES // 5), ("relay", TLS_WAYS, CYCLES // 10)],
-    ids=["relay", "table", "tls"],
+    [
+        ("relay", WAYS, CYCLES),
+        ("table", WAYS, CYCLES // 5),
+        ("multiplex", WAYS, CYCLES // 5),
+        ("relay", TLS_WAYS, CYCLES // 10),
+    ],
+    ids=["relay", "table", "multiplex", "tls"],
 )
 def test_connect_and_kill(
     mode: str,
@@ -119,18 +125,22 @@ def test_connect_and_kill(
     tmp_path: Path,
     mariadb: Server,
 ) -> None:
+    pooled = POOLED if mode == "multiplex" else 0
     with (
         Side(mariadb) as side,
         Scene(
             tmp_path,
             mariadb.address,
-            users=USERS if mode == "table" else [],
+            users=[] if mode == "relay" else USERS,
+            session_mode="multiplex" if pooled else "session",
+            backend_limit=pooled or 1000,
             monitor_username="hproxy",
             monitor_password="hproxy",
             log_level="info",
             tls="preferred",
         ) as scene,
     ):
+        scene.descriptors += pooled  # they are no session's
         # What was there of others: several test runs may share the server.
         run(scene, ways, WARM_UP)
         settled(scene)

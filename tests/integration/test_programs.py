@@ -69,7 +69,9 @@ def interactive_client(
     run(*client, f"--execute=LOAD DATA LOCAL INFILE '{file}' INTO TABLE t")
     assert run(*client, "-N", "-e", "SELECT COUNT(*) FROM t") == b"4\n"
     # --quick streams, and asks for every row of it.
-    numbers = run(*client, "-N", "--quick", "-e", "SELECT seq FROM (" + sequence(5) + ") s")
+    numbers = run(
+        *client, "-N", "--quick", "-e", "SELECT seq FROM (" + sequence(5) + ") s ORDER BY 1"
+    )
     assert len(numbers.splitlines()) == 100_000
     done = subprocess.run(
         [*client, "-e", "SELECT * FROM no_such_table"], capture_output=True, timeout=TIMEOUT_S
@@ -102,6 +104,13 @@ def wrong_password(route: Route, vendor: str, mysql9: Server) -> None:
     assert b"ERROR 1045 (28000): Access denied for user 'hproxy'@" in done.stderr
 
 
+BIG = (
+    "CREATE TABLE big (id INT PRIMARY KEY AUTO_INCREMENT, v VARCHAR(200), b BLOB)",
+    "INSERT INTO big (v, b) SELECT CONCAT('row ', seq, ' ü'), UNHEX(SHA2(seq, 256)) "
+    f"FROM ({sequence(4)}) s",
+)
+
+
 def test_dump_and_restore_give_equal_checksums(
     route: Route, vendors: tuple[str, ...], mysql9: Server, database: str
 ) -> None:
@@ -112,35 +121,17 @@ def test_dump_and_restore_give_equal_checksums(
 def dump_and_restore_give_equal_checksums(
     route: Route, vendor: str, mysql9: Server, database: str
 ) -> None:
-    extra = ["--no-tablespaces"]
-    if vendor == "mysql":
-        # It asks for tables of information_schema and for transaction ids that MariaDB lacks.
-        extra += ["--column-statistics=0", "--set-gtid-purged=OFF"]
     direct(
         route.server,
         f"DROP DATABASE {database}",
         f"CREATE DATABASE {database} CHARACTER SET utf8mb4",
         f"USE {database}",
         *TABLES,
-        "CREATE TABLE big (id INT PRIMARY KEY AUTO_INCREMENT, v VARCHAR(200), b BLOB)",
-        "INSERT INTO big (v, b) SELECT CONCAT('row ', seq, ' ü'), UNHEX(SHA2(seq, 256)) "
-        f"FROM ({sequence(4)}) s",
+        *BIG,
         f"CREATE DATABASE {database}_copy",
     )
     try:
-        dumped = run(
-            program(vendor, "mysqldump", mysql9),
-            *route.arguments(),
-            *extra,
-            "--single-transaction",
-            "--routines",
-            "--hex-blob",
-            "--default-character-set=utf8mb4",
-            database,
-        )
-        assert dumped.rstrip().splitlines()[-1].startswith(b"-- Dump completed")
-        client = [program(vendor, "mysql", mysql9), *route.arguments()]
-        run(*client, "--default-character-set=utf8mb4", f"{database}_copy", stdin=dumped)
+        restore(route, vendor, mysql9, f"{database}_copy", dump(route, vendor, mysql9, database))
         names = ("kinds", "numbers", "big", "loaded")
         sums = [
             [total for _, total in direct(route.server, f"CHECKSUM TABLE {tables}")]
@@ -153,6 +144,30 @@ def dump_and_restore_give_equal_checksums(
         assert None not in sums[0]
     finally:
         direct(route.server, f"DROP DATABASE {database}_copy")
+
+
+def dump(route: Route, vendor: str, mysql9: Server, database: str) -> bytes:
+    extra = ["--no-tablespaces"]
+    if vendor == "mysql":
+        # It asks for tables of information_schema and for transaction ids that MariaDB lacks.
+        extra += ["--column-statistics=0", "--set-gtid-purged=OFF"]
+    dumped = run(
+        program(vendor, "mysqldump", mysql9),
+        *route.arguments(),
+        *extra,
+        "--single-transaction",
+        "--routines",
+        "--hex-blob",
+        "--default-character-set=utf8mb4",
+        database,
+    )
+    assert dumped.rstrip().splitlines()[-1].startswith(b"-- Dump completed")
+    return dumped
+
+
+def restore(route: Route, vendor: str, mysql9: Server, database: str, dumped: bytes) -> None:
+    client = [program(vendor, "mysql", mysql9), *route.arguments()]
+    run(*client, "--default-character-set=utf8mb4", database, stdin=dumped)
 
 
 def test_load_emulator(

@@ -37,8 +37,15 @@ class Book(Base):
 
 @pytest.fixture(params=DIALECTS)
 def engine(request: pytest.FixtureRequest, route: Route, database: str) -> Iterator[Engine]:
+    engine = connected(route, request.param, database)
+    yield engine
+    engine.dispose()
+
+
+def connected(route: Route, dialect: str, database: str) -> Engine:
+    """An engine with a pool; dispose of it."""
     url = URL.create(
-        f"mysql+{request.param}",
+        f"mysql+{dialect}",
         username=route.server.user,
         password=route.server.password,
         host=route.host,
@@ -46,10 +53,8 @@ def engine(request: pytest.FixtureRequest, route: Route, database: str) -> Itera
         database=database,
         query={"charset": "utf8mb4"},
     )
-    options = {"collation": "utf8mb4_general_ci"} if request.param == "mysqlconnector" else {}
-    engine = create_engine(url, pool_size=3, pool_pre_ping=True, connect_args=options)
-    yield engine
-    engine.dispose()
+    options = {"collation": "utf8mb4_general_ci"} if dialect == "mysqlconnector" else {}
+    return create_engine(url, pool_size=3, pool_pre_ping=True, connect_args=options)
 
 
 def test_objects_and_transactions(engine: Engine) -> None:

@@ -18,6 +18,7 @@ import pytest
 from tests.conftest import running
 from tests.integration.conftest import Fleet, direct
 from tests.integration.route import Route
+from tests.support.server import Server
 
 WORKLOADS = (
     "oltp_point_select",
@@ -30,7 +31,7 @@ WORKLOADS = (
 )
 PREPARING = ("disable", "auto")
 THREADS = (1, 8, 64)
-ROUTES = tuple(product(("mariadb", "mysql"), ("relay", "table")))
+ROUTES = tuple(product(("mariadb", "mysql"), ("relay", "table", "multiplex")))
 TABLES, ROWS = 4, 5000
 RUN_S = 2
 TIMEOUT_S = 60
@@ -43,7 +44,7 @@ ALL: tuple[Combination, ...] = tuple(product(WORKLOADS, PREPARING, THREADS, ROUT
 def covering() -> tuple[Combination, ...]:
     """Each workload with each number of threads once; the rest turns at its own pace."""
     return tuple(
-        (workload, PREPARING[(w + t) % 2], threads, ROUTES[(w // 2 + t) % 4])
+        (workload, PREPARING[(w + t) % 2], threads, ROUTES[(w + 2 * t) % len(ROUTES)])
         for w, workload in enumerate(WORKLOADS)
         for t, threads in enumerate(THREADS)
     )
@@ -73,15 +74,17 @@ def prepared() -> set[tuple[str, str]]:
     return set()
 
 
-def sysbench(route: Route, schema: str, *arguments: str) -> str:
+def sysbench(way: Route | Server, schema: str, *arguments: str) -> str:
+    """What it says, run through a proxy or directly."""
+    server = way if isinstance(way, Server) else way.server
     done = subprocess.run(
         [
             "sysbench",
             "--db-driver=mysql",
-            f"--mysql-host={route.host}",
-            f"--mysql-port={route.port}",
-            f"--mysql-user={route.server.user}",
-            f"--mysql-password={route.server.password}",
+            f"--mysql-host={way.host}",
+            f"--mysql-port={way.port}",
+            f"--mysql-user={server.user}",
+            f"--mysql-password={server.password}",
             f"--mysql-db={schema}",
             f"--tables={TABLES}",
             f"--table-size={ROWS}",

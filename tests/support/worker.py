@@ -45,6 +45,9 @@ class Journal:
     def bind(self, **facts: Any) -> Journal:
         return Journal(self.entries, **self._bound | facts)
 
+    def enabled(self, level: str) -> bool:
+        return True
+
     def _say(self, level: str, event: str, facts: dict[str, Any]) -> None:
         self.entries.append((level, event, self._bound | facts))
 
@@ -71,13 +74,19 @@ class Journal:
 
 
 def configuration(folder: Path, *backends: str, **sections: Any) -> Config:
-    """Relay to `backends` from a free port; `sections` as in the file, one dict each."""
+    """Relay to `backends` from a free port; `sections` as in the file, one dict each.
+
+    Sessions keep one backend connection each unless told otherwise: scripted backends can tell
+    whose they are.
+    """
     sections["server"] = {
         "listen_addr": f"{HERE}:0",
         "data_dir": folder,
         "max_connections": 50,
     } | sections.get("server", {})
-    proxy = {"mode": "mysql"} | ({"backends": backends} if backends else {})
+    proxy = {"mode": "mysql", "session_mode": "session"} | (
+        {"backends": backends} if backends else {}
+    )
     sections["proxy"] = proxy | sections.get("proxy", {})
     return Config(**sections)
 
@@ -148,8 +157,9 @@ async def call(
     *,
     tls: bool = False,
     database: str = "",
+    more: int = 0,
 ) -> Caller:
-    """Log in through `runtime`. Raises Refusal."""
+    """Log in through `runtime`, with `more` capabilities than usual. Raises Refusal."""
     reactor = runtime.services.reactor
     fd = await connect(HERE, runtime.listener.port)
     channel = Channel(Endpoint(reactor, fd), Side.BACKEND.value, 1 << 20)
@@ -162,7 +172,7 @@ async def call(
     wanted = LoginResult(
         user=user.encode(),
         database=database.encode(),
-        capabilities=int(ASKED),
+        capabilities=int(ASKED) | more,
         credential=Credential(password.encode()),
     )
     given = LoginOptions(0, backend_tls="required" if tls else "off", attributes=False)
