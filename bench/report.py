@@ -31,7 +31,7 @@ def table(run: Run) -> str:
             parts += [*_aligned(columns, blocks), ""]
     parts += [f"note: {note}" for note in run.notes]
     parts += [f"FAILED: {failure}" for failure in run.failures]
-    parts += ["gate:", *(f"  {line}" for line in run.verdict)] if run.verdict else []
+    parts += ["limits:", *(f"  {line}" for line in run.verdict)] if run.verdict else []
     return "\n".join(parts).rstrip()
 
 
@@ -104,6 +104,8 @@ _TRAFFIC = (
     Column("user", lambda one, _: _cpu(one.user_us)),
     Column("system", lambda one, _: _cpu(one.system_us)),
     Column("CPU/haproxy", _against(HAPROXY, lambda one: one.cpu_us)),
+    Column("DB CPU", lambda one, _: _cpu(one.database_us)),
+    Column("backend", lambda one, _: _number(one.connections, 0)),
     Column("RSS MiB", lambda one, _: _mib(one.peak_rss_kib)),
     Column("syscalls", lambda one, _: _number(one.syscalls, 1)),
     Column("calm", lambda one, _: f"{one.calm}/{one.rounds}"),
@@ -119,6 +121,7 @@ _IDLE = (
     Column("RSS KiB each", lambda one, _: _kib(one.rss_bytes_per_client)),
     Column("PSS KiB each", lambda one, _: _kib(one.pss_bytes_per_client)),
     Column("RSS/haproxy", _against(HAPROXY, lambda one: one.rss_bytes_per_client)),
+    Column("backend", lambda one, _: _number(one.connections, 0)),
     Column("RSS MiB", lambda one, _: _mib(one.peak_rss_kib)),
     _ERRORS,
 )

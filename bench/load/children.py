@@ -8,8 +8,9 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -78,6 +79,27 @@ class Children:
         if process.returncode != 0:
             raise BenchError(f"{Path(argv[0]).name} failed: {complaint(output)}")
         return output
+
+    def follow(self, argv: Sequence[str], *, timeout_s: float) -> Iterator[str]:
+        """Run a client to its end and give its output line by line, as it comes."""
+        process = self.open(argv)
+        # A pipe cannot be read with a deadline; without its writer it ends.
+        late = threading.Timer(timeout_s, process.kill)
+        late.start()
+        lines = []
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                lines.append(line)
+                yield line
+            process.wait()
+            if process.returncode == -signal.SIGKILL:
+                raise BenchError(f"{argv[0]} was stopped after {timeout_s:.0f} s")
+            if process.returncode != 0:
+                raise BenchError(f"{Path(argv[0]).name} failed: {complaint(''.join(lines))}")
+        finally:
+            late.cancel()
+            self.stop(process)
 
     def stop(self, process: subprocess.Popen[str]) -> None:
         """Stop one child; one that has already ended is only taken off the list."""

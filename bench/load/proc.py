@@ -8,13 +8,13 @@ by the share that `stat` gives, which steadies as runs get longer.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 PROC = Path("/proc")
 TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
-_LISTEN = "0A"  # the state column of /proc/net/tcp
+_ESTABLISHED, _LISTEN = "01", "0A"  # the state column of /proc/net/tcp
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,27 +132,46 @@ def cpu_count() -> int:
 def listener_pid(port: int) -> int | None:
     """Give the oldest process listening on a TCP port; None when none is visible to us."""
     inodes = {
-        f"socket:[{fields[9]}]"
-        for table in ("net/tcp", "net/tcp6")
-        for line in (_read(PROC / table) or "").splitlines()[1:]
-        if (fields := line.split())[3] == _LISTEN and int(fields[1].rpartition(":")[2], 16) == port
+        fields[9] for fields in _sockets() if fields[3] == _LISTEN and _port(fields[1]) == port
     }
     pids = sorted(int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit())
-    return next((pid for pid in pids if inodes and _holds(pid, inodes)), None)
+    return next((pid for pid in pids if inodes and inodes & _held(pid)), None)
 
 
-def _holds(pid: int, inodes: set[str]) -> bool:
+def connections(pids: Iterable[int], port: int) -> int:
+    """Count the TCP connections these processes hold to a port."""
+    held = set().union(*map(_held, pids))
+    return sum(
+        fields[3] == _ESTABLISHED and _port(fields[2]) == port and fields[9] in held
+        for fields in _sockets()
+    )
+
+
+def _sockets() -> Iterator[list[str]]:
+    for table in ("net/tcp", "net/tcp6"):
+        for line in (_read(PROC / table) or "").splitlines()[1:]:
+            yield line.split()
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2], 16)
+
+
+def _held(pid: int) -> set[str]:
+    """Give the inodes of a process's sockets."""
     try:
         descriptors = list((PROC / str(pid) / "fd").iterdir())
     except OSError:
-        return False
+        return set()
+    found = set()
     for descriptor in descriptors:
         try:
-            if os.readlink(descriptor) in inodes:
-                return True
+            kind, _, inode = os.readlink(descriptor).partition(":[")
         except OSError:
             continue
-    return False
+        if kind == "socket":
+            found.add(inode.rstrip("]"))
+    return found
 
 
 def _stat_fields(pid: int) -> list[str] | None:

@@ -10,6 +10,9 @@ from typing import Self
 DIRECT = "direct"
 HAPROXY = "haproxy"
 HPROXY = "hproxy"
+HPROXY_SESSION = "hproxy-session"  # one backend connection per client
+PROXYSQL = "proxysql"
+MYSQLROUTER = "mysqlrouter"
 
 DISTURBED_CORES = 0.20  # CPUs taken by strangers from which on a sample counts as disturbed
 
@@ -29,6 +32,8 @@ class Sample:
     cpu_us: float | None = None  # on-CPU time of the proxy, all its processes
     user_ticks: int = 0
     system_ticks: int = 0
+    database_us: float | None = None  # on-CPU time of the database, where it is visible
+    connections: int | None = None  # of the proxy to the database, half-way through
     peak_rss_kib: int | None = None
     rss_bytes_per_client: float | None = None
     pss_bytes_per_client: float | None = None

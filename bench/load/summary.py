@@ -31,6 +31,8 @@ class Summary:
     cpu_us: float | None  # of the proxy, per operation
     user_us: float | None
     system_us: float | None
+    database_us: float | None  # of the database, per operation
+    connections: float | None  # of the proxy to the database
     peak_rss_kib: float | None
     rss_bytes_per_client: float | None
     pss_bytes_per_client: float | None
@@ -85,6 +87,8 @@ def _summary(rounds: Sequence[Sample], syscalls: float | None) -> Summary:
         cpu_us=cpu_us,
         user_us=user_us,
         system_us=cpu_us - user_us if cpu_us is not None and user_us is not None else None,
+        database_us=_median(samples, lambda s: ratio(s.database_us, s.operations)),
+        connections=_median(samples, lambda s: s.connections),
         peak_rss_kib=_median(samples, lambda s: s.peak_rss_kib),
         rss_bytes_per_client=_median(samples, lambda s: s.rss_bytes_per_client),
         pss_bytes_per_client=_median(samples, lambda s: s.pss_bytes_per_client),

@@ -43,9 +43,21 @@ def _numbers(context: click.Context, option: click.Parameter, value: str) -> tup
     metavar="NAME=HOST:PORT[,pid=N]",
     help="measure this too; without a pid, a local listener's process is looked up",
 )
+@click.option(
+    "--pool",
+    default=32,
+    type=click.IntRange(1, 10_000),
+    help="connections to the database that proxies which multiplex may open per hostgroup",
+)
+@click.option(
+    "--proxysql",
+    type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path),
+    help="start this ProxySQL and measure it too",
+)
 @click.option("--mysqlrouter", is_flag=True, help="start MySQL Router and measure it too")
 @click.option("--second-haproxy", is_flag=True, help="HAProxy twice: shows how far noise reaches")
-@click.option("--hproxy/--no-hproxy", default=True, help="measure hproxy")
+@click.option("--hproxy/--no-hproxy", default=True, help="measure hproxy, multiplexing")
+@click.option("--session/--no-session", default=True, help="measure it with sessions that do not")
 @click.option("--hproxy-options", default="", help="more options for `hproxy run`, in one string")
 @click.option("--syscalls", is_flag=True, help="count system calls too, in runs of their own")
 @click.option(
@@ -58,7 +70,8 @@ def _numbers(context: click.Context, option: click.Parameter, value: str) -> tup
     help="seconds to wait for a quiet machine, all waits together",
 )
 @click.option("--json", type=click.Path(dir_okay=False, path_type=Path), help="write it all there")
-@click.option("--quick", is_flag=True, help="the gate of CI: two minutes, exit 1 when it fails")
+@click.option("--budgets", is_flag=True, help="measure what hproxy aims at, and compare")
+@click.option("--quick", is_flag=True, help="the gate of CI: four minutes, exit 1 when it fails")
 def main(**options: Any) -> None:
     """Measure proxies in front of one MySQL or MariaDB server, side by side."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))

@@ -12,8 +12,9 @@ from bench import report
 from bench.load import proc
 from bench.load.children import Children, raise_fd_limit
 from bench.load.errors import BenchError
-from bench.load.mysql import gate, server, workloads
+from bench.load.mysql import budgets, gate, server, workloads
 from bench.load.mysql.client import Address
+from bench.load.mysql.limits import failed_workloads, judge
 from bench.load.mysql.measure import Measurement
 from bench.load.mysql.targets import Launcher, Target
 from bench.load.mysql.workloads import Workload
@@ -34,32 +35,46 @@ class Settings:
     seconds: float
     idle: int
     targets: tuple[str, ...]
+    pool: int
     mysqlrouter: bool
+    proxysql: Path | None
     second_haproxy: bool
     hproxy: bool
+    session: bool
     hproxy_options: str
     syscalls: bool
     pin: bool
     quiet_wait: float
     json: Path | None
+    budgets: bool
     quick: bool
 
-    def shortened(self) -> "Settings":
-        """Give what --quick measures, whatever else was asked for."""
-        return dataclasses.replace(
-            self,
-            workloads=gate.WORKLOADS,
-            threads=(gate.THREADS,),
-            prepared=False,
-            rounds=gate.ROUNDS,
-            seconds=gate.ROUND_S,
-        )
+    def completed(self) -> "Settings":
+        """Give what --quick or --budgets measure, whatever else was asked for."""
+        if self.quick:
+            return dataclasses.replace(
+                self,
+                workloads=gate.WORKLOADS,
+                threads=(gate.THREADS,),
+                prepared=False,
+                rounds=gate.ROUNDS,
+                seconds=gate.ROUND_S,
+                idle=gate.IDLE,
+            )
+        if self.budgets:
+            return dataclasses.replace(
+                self,
+                workloads=budgets.WORKLOADS,
+                threads=budgets.THREADS,
+                prepared=False,
+                idle=budgets.IDLE,
+            )
+        return self
 
 
 def run(settings: Settings) -> bool:
     """Do it all; False when a target failed or the gate says no."""
-    if settings.quick:
-        settings = settings.shortened()
+    settings = settings.completed()
     chosen = workloads.select(
         settings.workloads,
         threads=settings.threads,
@@ -71,13 +86,16 @@ def run(settings: Settings) -> bool:
         children = stack.enter_context(Children())
         pinning = stack.enter_context(Pinning(enabled=settings.pin))
         database = server.find(settings.server)
-        targets = _targets(settings, Launcher(children, database))
+        targets = _targets(settings, Launcher(children, database, settings.pool))
         measurement = _measurement(settings, children, pinning, database, targets)
         stack.callback(_tell, measurement.result, settings.json)  # also after Ctrl-C
         for workload in chosen:
             measurement.workload(workload, settings.rounds, settings.seconds)
             if settings.syscalls:
                 measurement.count_syscalls(workload)
+        if settings.budgets:
+            checks = judge(measurement.result, budgets.LIMITS)
+            measurement.result.verdict = [str(check) for check in checks]
         passed = not settings.quick or _gate(settings, measurement, chosen)
         return passed and not measurement.result.failures
 
@@ -93,8 +111,12 @@ def _targets(settings: Settings, launcher: Launcher) -> list[Target]:
         targets.append(launcher.haproxy(f"{HAPROXY}-2"))
     if settings.hproxy:
         targets.append(launcher.hproxy(settings.hproxy_options))
+    if settings.session:
+        targets.append(launcher.hproxy_session())
     if settings.mysqlrouter:
         targets.append(launcher.mysqlrouter())
+    if settings.proxysql is not None:
+        targets.append(launcher.proxysql(settings.proxysql))
     targets.extend(launcher.extra(text) for text in settings.targets)
     names = [target.name for target in targets]
     if len(set(names)) < len(names):
@@ -113,7 +135,11 @@ def _measurement(
     result = Run(
         title=f"{settings.server}, {settings.rounds} rounds of {settings.seconds:g} s, medians; "
         + pinning.describe(),
-        settings={**asdict(settings), "json": str(settings.json)},
+        settings={
+            **asdict(settings),
+            "json": str(settings.json),
+            "proxysql": str(settings.proxysql),
+        },
         machine=describe_machine(cpus),
     )
     pid = proc.listener_pid(database.port) if database.host == "127.0.0.1" else None
@@ -129,19 +155,18 @@ def _measurement(
 
 
 def _gate(settings: Settings, measurement: Measurement, chosen: list[Workload]) -> bool:
-    query, stream = (workload.name for workload in chosen)
     result = measurement.result
-    checks = gate.judge(result, query_workload=query, stream_workload=stream)
+    checks = judge(result, gate.LIMITS)
     for _ in range(gate.ATTEMPTS - 1):
-        again = gate.failed_workloads(checks)
+        again = failed_workloads(checks)
         for workload in (one for one in chosen if one.name in again):
             say(f"{workload.name} fails the gate: measuring it once more")
             result.notes.append(f"{workload.name} was measured anew: the first figures failed")
             result.samples = [s for s in result.samples if s.workload != workload.name]
             measurement.workload(workload, settings.rounds, settings.seconds)
-        checks = gate.judge(result, query_workload=query, stream_workload=stream)
+        checks = judge(result, gate.LIMITS)
     result.verdict = [str(check) for check in checks]
-    return not gate.failed_workloads(checks)
+    return not failed_workloads(checks)
 
 
 def _tell(result: Run, json_file: Path | None) -> None:

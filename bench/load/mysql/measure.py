@@ -2,13 +2,14 @@
 """Runs workloads against targets in turn and takes the readings around each run."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from bench.load import proc, syscalls
 from bench.load.children import Children
 from bench.load.errors import BenchError
 from bench.load.mysql.client import Address
+from bench.load.mysql.probe import Blind, Probe
 from bench.load.mysql.server import ensure_tables
 from bench.load.mysql.targets import Target
 from bench.load.mysql.workloads import Outcome, Workload
@@ -18,6 +19,34 @@ from bench.load.sample import Run, Sample
 
 WARMUP_S = 1.0
 SYSCALLS_S = 2.0
+
+
+@dataclass(slots=True)
+class Readings:
+    """What is read of a proxy and of the database when the load begins, and while it is on."""
+
+    pids: Sequence[int]
+    database_pids: Sequence[int]
+    database_port: int
+    proxy: proc.CpuClock = field(init=False)
+    database: proc.CpuClock = field(init=False)
+    connections: int | None = None
+
+    def __post_init__(self) -> None:
+        self.started()
+
+    def started(self) -> None:
+        """Begin to count."""
+        proc.reset_peak(self.pids)
+        self.proxy = proc.read_cpu(self.pids)
+        self.database = proc.read_cpu(self.database_pids)
+
+    def midway(self) -> None:
+        """See how many connections the load takes."""
+        if self.pids:
+            # The most: the last look may come when clients leave already.
+            seen = proc.connections(self.pids, self.database_port)
+            self.connections = max(seen, self.connections or 0)
 
 
 @dataclass(slots=True)
@@ -42,7 +71,11 @@ class Measurement:
             self._fresh(targets)
         else:
             warmup_s = min(WARMUP_S, seconds)
-            targets = [t for t in targets if self._outcome(workload, t, warmup_s) is not None]
+            targets = [
+                target
+                for target in targets
+                if self._outcome(workload, target, warmup_s, Blind()) is not None
+            ]
         for number in range(1 if workload.once else rounds):
             for target in rotated(targets, number):
                 self._sample(workload, target, number, seconds)
@@ -53,7 +86,7 @@ class Measurement:
             pids = target.pids()
             if not pids or not workload.applies(target) or workload.once:
                 continue
-            work = partial(workload.run, self.children, target, SYSCALLS_S)
+            work = partial(workload.run, self.children, target, SYSCALLS_S, Blind())
             try:
                 made, outcome = syscalls.count(self.children, pids, work)
             except (BenchError, OSError) as error:
@@ -88,14 +121,16 @@ class Measurement:
         self, workload: Workload, target: Target, number: int, seconds: float
     ) -> Sample | None:
         pids = target.pids()
-        proc.reset_peak(pids)
-        clock = proc.read_cpu(pids)
+        readings = Readings(pids, self.database_pids, self.database.port)
         bystanders = Bystanders(self._own_pids())
-        outcome = self._outcome(workload, target, seconds)
+        outcome = self._outcome(workload, target, seconds, readings)
         if outcome is None:
             return None
         other_cores = bystanders.cores()
-        cpu = proc.cpu_between(clock, proc.read_cpu(pids)) if pids else None
+        cpu = proc.cpu_between(readings.proxy, proc.read_cpu(pids)) if pids else None
+        # In ticks: a database ends threads with their connections, nanoseconds with them.
+        database = proc.cpu_between(readings.database, proc.read_cpu(self.database_pids))
+        database_ticks = database.user_ticks + database.system_ticks
         return Sample(
             workload=workload.name,
             target=target.name,
@@ -108,6 +143,8 @@ class Measurement:
             cpu_us=cpu.total_us if cpu else None,
             user_ticks=cpu.user_ticks if cpu else 0,
             system_ticks=cpu.system_ticks if cpu else 0,
+            database_us=float(database_ticks * proc.TICK_US) if self.database_pids else None,
+            connections=readings.connections,
             peak_rss_kib=proc.read_memory(pids).peak_kib if pids else None,
             rss_bytes_per_client=outcome.rss_bytes_per_client,
             pss_bytes_per_client=outcome.pss_bytes_per_client,
@@ -115,10 +152,12 @@ class Measurement:
             other_cores=other_cores,
         )
 
-    def _outcome(self, workload: Workload, target: Target, seconds: float) -> Outcome | None:
+    def _outcome(
+        self, workload: Workload, target: Target, seconds: float, probe: Probe
+    ) -> Outcome | None:
         """Run it; a target that fails is noted and does not end the whole benchmark."""
         try:
-            return workload.run(self.children, target, seconds)
+            return workload.run(self.children, target, seconds, probe)
         except (BenchError, OSError) as error:
             self._failed(workload, target, error)
             return None

@@ -44,6 +44,15 @@ def answers(address: Address) -> bool:
     return True
 
 
+def usual_plugin(address: Address) -> str:
+    """Name the plugin clients of such a server log in with unless told otherwise."""
+    connection = Connection(address)
+    [[version]] = connection.query("SELECT VERSION()")
+    connection.close()
+    old = "MariaDB" in (version or "")
+    return "mysql_native_password" if old else "caching_sha2_password"
+
+
 def sysbench(address: Address, *options: str) -> list[str]:
     """Give the sysbench command line for this address."""
     program = shutil.which("sysbench")

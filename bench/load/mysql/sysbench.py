@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from bench.load.children import Children, complaint
 from bench.load.errors import BenchError
 from bench.load.mysql.client import Address
+from bench.load.mysql.probe import Probe
 from bench.load.mysql.server import sysbench
 
-GRACE_S = 30.0  # beyond the run itself: connecting, preparing, reporting
+GRACE_S = 60.0  # beyond the run itself: connecting, preparing, reporting
+STARTED = "Threads started!"  # all clients are connected and prepared
 
 _BUCKET = re.compile(r"^\s*(\d+\.\d+) \|\**\s+(\d+)$", re.MULTILINE)
 _QUERIES = re.compile(r"^\s*queries:\s+(\d+)", re.MULTILINE)
@@ -35,12 +37,28 @@ class Report:
     errors: int
 
 
-def run(children: Children, address: Address, seconds: float, options: Sequence[str]) -> Report:
-    """Run a workload for some time."""
+def run(
+    children: Children, address: Address, seconds: float, options: Sequence[str], probe: Probe
+) -> Report:
+    """Run a workload for some time; the probe sees the load alone, without the connecting."""
     command = sysbench(
-        address, "--histogram=on", f"--time={seconds:g}", "--verbosity=3", *options, "run"
+        address,
+        "--histogram=on",
+        f"--time={seconds:g}",
+        "--verbosity=3",
+        # An interim report, for the moment it comes.
+        f"--report-interval={max(1, int(seconds / 2))}",
+        *options,
+        "run",
     )
-    return parse(children.run(command, timeout_s=seconds + GRACE_S))
+    lines = []
+    for line in children.follow(command, timeout_s=seconds + GRACE_S):
+        lines.append(line)
+        if line.startswith(STARTED):
+            probe.started()
+        elif line.startswith("[ "):
+            probe.midway()
+    return parse("".join(lines))
 
 
 def parse(text: str) -> Report:

@@ -16,62 +16,14 @@ from pathlib import Path
 from bench.load import proc
 from bench.load.children import Children
 from bench.load.errors import BenchError
+from bench.load.mysql import configs
 from bench.load.mysql.client import Address
-from bench.load.mysql.server import answers
-from bench.load.sample import DIRECT, HAPROXY, HPROXY
+from bench.load.mysql.server import answers, usual_plugin
+from bench.load.sample import DIRECT, HAPROXY, HPROXY, HPROXY_SESSION, MYSQLROUTER, PROXYSQL
 from ci.servers.mysql9 import MySQL9
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 MAX_PAIRS = 9_800  # two descriptors each out of the usual 20,000, some left for the rest
-
-HAPROXY_CONFIG = """
-global
-    nbthread 1
-    maxconn {pairs}
-defaults
-    mode tcp
-    timeout connect 5s
-    timeout client 1h
-    timeout server 1h
-listen bench
-    bind 127.0.0.1:{port} maxconn {pairs}
-    server database {host}:{database_port}
-"""
-
-HPROXY_CONFIG = """
-[server]
-max_connections = {pairs}
-worker_threads = 1
-[logging]
-level = "error"
-[proxy]
-mode = "mysql"
-[[mysql_servers]]
-hostname = "{host}"
-port = {database_port}
-max_connections = {pairs}
-"""
-
-MYSQLROUTER_CONFIG = """
-[DEFAULT]
-logging_folder={folder}
-runtime_folder={folder}
-data_folder={folder}
-plugin_folder={plugins}
-max_total_connections={pairs}
-[logger]
-level=WARNING
-[io]
-threads=1
-[routing:bench]
-bind_address=127.0.0.1
-bind_port={port}
-destinations={host}:{database_port}
-routing_strategy=first-available
-protocol=classic
-client_ssl_mode=DISABLED
-server_ssl_mode=DISABLED
-"""
 
 
 @dataclasses.dataclass(slots=True)
@@ -92,11 +44,12 @@ class Target:
 
 
 class Launcher:
-    """Starts proxies in front of one database."""
+    """Starts proxies in front of one database; `pool` limits what a hostgroup may open to it."""
 
-    def __init__(self, children: Children, database: Address) -> None:
+    def __init__(self, children: Children, database: Address, pool: int) -> None:
         self._children = children
         self._database = database
+        self._pool = pool
 
     def direct(self) -> Target:
         """Give the database without anything in between."""
@@ -108,18 +61,33 @@ class Launcher:
         if program is None:
             raise BenchError("haproxy is missing: apt-get install haproxy")
         port = self._children.free_port()
-        config = self._write(f"{name}.cfg", HAPROXY_CONFIG, port)
+        config = self._write(f"{name}.cfg", configs.HAPROXY_CONFIG, port)
         return self._start(name, port, [program, "-db", "-f", str(config)])
 
     def hproxy(self, options: str = "") -> Target:
-        """Start this repository's proxy."""
-        program = Path(sys.executable).with_name("hproxy")
-        if not program.exists():
-            raise BenchError(f"{program} is missing: make venv native")
+        """Start this repository's proxy: accounts of its own, multiplexing, read/write split."""
+        plugin = usual_plugin(self._database)
+        return self._hproxy(HPROXY, configs.HPROXY_CONFIG, options, auth_plugin=plugin)
+
+    def hproxy_session(self) -> Target:
+        """Start it once more: the backend checks passwords, a connection for every client."""
+        return self._hproxy(HPROXY_SESSION, configs.HPROXY_SESSION_CONFIG)
+
+    def proxysql(self, program: Path) -> Target:
+        """Start a ProxySQL that somebody installed, with hproxy's rules."""
         port = self._children.free_port()
-        config = self._write("hproxy.toml", HPROXY_CONFIG, port)
-        argv = [str(program), "run", "-c", str(config), "--listen", f"127.0.0.1:{port}"]
-        return self._start(HPROXY, port, argv + shlex.split(options))
+        config = self._write(
+            "proxysql.cnf",
+            configs.PROXYSQL_CONFIG,
+            port,
+            admin_port=self._children.free_port(),
+            pgsql_port=self._children.free_port(),
+            auth_plugin=usual_plugin(self._database),
+        )
+        data = self._children.folder / "proxysql"
+        data.mkdir()
+        argv = [str(program), "-f", "--initial", "-c", str(config), "-D", str(data)]
+        return self._start(PROXYSQL, port, argv)
 
     def mysqlrouter(self) -> Target:
         """Start MySQL Router, which ci/services unpacks together with MySQL 9."""
@@ -128,8 +96,8 @@ class Launcher:
             raise BenchError("mysqlrouter is missing: `ci/services up` unpacks it")
         plugins = MySQL9.tree / "usr/lib/mysqlrouter/plugin"
         port = self._children.free_port()
-        config = self._write("mysqlrouter.conf", MYSQLROUTER_CONFIG, port, plugins=plugins)
-        return self._start("mysqlrouter", port, [str(program), "-c", str(config)])
+        config = self._write("mysqlrouter.conf", configs.MYSQLROUTER_CONFIG, port, plugins=plugins)
+        return self._start(MYSQLROUTER, port, [str(program), "-c", str(config)])
 
     def extra(self, text: str) -> Target:
         """Parse NAME=HOST:PORT[,pid=N]; without a pid a local listener is looked up."""
@@ -145,6 +113,15 @@ class Launcher:
         found = proc.listener_pid(int(port)) if local else None
         return Target(name, address, int(pid_text) if pid_text else found)
 
+    def _hproxy(self, name: str, template: str, options: str = "", **more: object) -> Target:
+        program = Path(sys.executable).with_name("hproxy")
+        if not program.exists():
+            raise BenchError(f"{program} is missing: make venv native")
+        port = self._children.free_port()
+        config = self._write(f"{name}.toml", template, port, **more)
+        argv = [str(program), "run", "-c", str(config), "--listen", f"127.0.0.1:{port}"]
+        return self._start(name, port, argv + shlex.split(options))
+
     def _write(self, file: str, template: str, port: int, **more: object) -> Path:
         path = self._children.folder / file
         path.write_text(
@@ -152,7 +129,10 @@ class Launcher:
                 port=port,
                 host=self._database.host,
                 database_port=self._database.port,
+                user=self._database.user,
+                password=self._database.password,
                 pairs=MAX_PAIRS,
+                pool=self._pool,
                 folder=self._children.folder,
                 **more,
             )

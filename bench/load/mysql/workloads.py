@@ -14,11 +14,13 @@ from bench.load import proc
 from bench.load.children import Children
 from bench.load.errors import BenchError
 from bench.load.mysql import sysbench
+from bench.load.mysql.probe import Probe
 from bench.load.mysql.server import allow_connections
 from bench.load.mysql.targets import MAX_PAIRS, Target
-from bench.load.sample import DIRECT
+from bench.load.sample import DIRECT, HPROXY_SESSION
 
 MIB = 1 << 20
+MANY = 1500
 LATENCY_RATE = 300  # events a second of the one slow client: far from any queue
 STREAM_GRACE_S = 30.0
 IDLE_WARMUP = 50  # clients that come and go before the proxy's memory is first looked at
@@ -40,6 +42,7 @@ DEFAULT = (
     "read_only",
     "read_write",
     "write_only",
+    "many",
     "large",
     "rows",
     "connect",
@@ -79,8 +82,8 @@ class Workload(Protocol):
     def applies(self, target: Target) -> bool:
         """Whether this target can be measured so."""
 
-    def run(self, children: Children, target: Target, seconds: float) -> Outcome:
-        """Put load on the target."""
+    def run(self, children: Children, target: Target, seconds: float, probe: Probe) -> Outcome:
+        """Put load on the target and tell the probe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +99,34 @@ class Sysbench:
     def applies(self, target: Target) -> bool:
         return True
 
-    def run(self, children: Children, target: Target, seconds: float) -> Outcome:
-        report = sysbench.run(children, target.address, seconds, [*self.options, self.script])
+    def run(self, children: Children, target: Target, seconds: float, probe: Probe) -> Outcome:
+        options = [*self.options, self.script]
+        report = sysbench.run(children, target.address, seconds, options, probe)
         operations = report.queries if self.unit == "queries" else report.events
         return Outcome(operations, report.seconds, report.p50_ms, report.p99_ms, report.errors)
+
+
+@dataclass(frozen=True, slots=True)
+class Many:
+    """More clients than a database likes: point selects, every client always has one open."""
+
+    name: str
+    count: int
+    unit: str = "queries"
+    once: bool = False
+
+    def applies(self, target: Target) -> bool:
+        # With a connection per client it is what HAProxy shows already.
+        return target.name != HPROXY_SESSION
+
+    def run(self, children: Children, target: Target, seconds: float, probe: Probe) -> Outcome:
+        restore = allow_connections(target.address, self.count)
+        options = ("--db-ps-mode=disable", f"--threads={self.count}")
+        try:
+            point_select = Sysbench(self.name, "oltp_point_select", options)
+            return point_select.run(children, target, seconds, probe)
+        finally:
+            restore()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +141,8 @@ class Stream:
     def applies(self, target: Target) -> bool:
         return True
 
-    def run(self, children: Children, target: Target, seconds: float) -> Outcome:
+    def run(self, children: Children, target: Target, seconds: float, probe: Probe) -> Outcome:
+        probe.started()
         order = {"address": _fields(target), "table": self.table, "seconds": seconds}
         answer = json.loads(
             children.run(
@@ -139,11 +167,14 @@ class Idle:
     def applies(self, target: Target) -> bool:
         return target.name != DIRECT and target.pid is not None
 
-    def run(self, children: Children, target: Target, seconds: float) -> Outcome:
-        self._connect(children, target, IDLE_WARMUP, hold=False)
-        return self._connect(children, target, min(self.count, MAX_PAIRS), hold=True)
+    def run(self, children: Children, target: Target, seconds: float, probe: Probe) -> Outcome:
+        self._connect(children, target, IDLE_WARMUP, None)
+        probe.started()
+        return self._connect(children, target, min(self.count, MAX_PAIRS), probe)
 
-    def _connect(self, children: Children, target: Target, count: int, *, hold: bool) -> Outcome:
+    def _connect(
+        self, children: Children, target: Target, count: int, probe: Probe | None
+    ) -> Outcome:
         before = proc.read_memory(target.pids())
         restore = allow_connections(target.address, count)
         client = children.open([sys.executable, "-m", "bench.load.mysql.idle"])
@@ -155,8 +186,9 @@ class Idle:
             opened = _answer(client.stdout.readline())
             if opened["open"] < count:
                 raise BenchError(f"only {opened['open']} clients: {opened['failures'][-1]}")
-            if hold:
+            if probe is not None:
                 time.sleep(IDLE_HOLD_S)  # whatever the proxy tidies up late, it has tidied up
+                probe.midway()
             after = proc.read_memory(target.pids())
             output, _ = client.communicate("\n", timeout=IDLE_TIMEOUT_S)
             alive = _answer(output)["alive"]
@@ -184,12 +216,14 @@ def select(
             chosen.extend(_oltp(base, count, prepared=ready) for count in threads)
         elif name == "connect":
             chosen.extend(_connect(count) for count in threads)
+        elif name == "many":
+            chosen.append(Many(f"many: point_select, text, {MANY:,} threads", MANY))
         elif name in _OTHERS:
             chosen.append(_OTHERS[name])
         elif name == "idle":
             chosen.append(Idle(f"idle, {min(idle, MAX_PAIRS):,} clients", idle))
         else:
-            known = ", ".join([*OLTP, "connect", *_OTHERS, "idle"])
+            known = ", ".join([*OLTP, "connect", "many", *_OTHERS, "idle"])
             raise BenchError(
                 f"no workload {name}: there are {known}; the first ones take _prepared"
             )
