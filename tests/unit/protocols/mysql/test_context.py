@@ -66,7 +66,10 @@ def test_who_asks_for_warnings(sql: bytes, shows: bool, counts: bool) -> None:
             b"SELECT IF(1,7,ROW_COUNT()) AS `ROW_COUNT()`; SELECT ROW_COUNT()",
         ),
         (b"UPDATE t SET a = 1; SELECT ROW_COUNT()", b"UPDATE t SET a = 1; SELECT ROW_COUNT()"),
-        (b"SELECT ROW_COUNT(/* ` */)", b"SELECT IF(1,7,ROW_COUNT(/* ` */)) AS `ROW_COUNT(/* `` */)`"),
+        (
+            b"SELECT ROW_COUNT(/* ` */)",
+            b"SELECT IF(1,7,ROW_COUNT(/* ` */)) AS `ROW_COUNT(/* `` */)`",
+        ),
     ],
 )
 def test_counts_are_restated(asked: bytes, sent: bytes) -> None:
