@@ -25,6 +25,8 @@ from cpython.memoryview cimport PyMemoryView_FromMemory
 from cpython.buffer cimport PyBUF_READ
 from libc.string cimport memcpy
 
+from hproxy._native.cursor cimport load3
+
 cdef enum:
     PACKET_HEAD = 4
     FRAME_MAX = 0xFFFFFF
@@ -37,10 +39,6 @@ cdef Py_ssize_t holding = 0     # bytes of unfinished packets, of all streams
 
 def held_bytes():
     return holding
-
-
-cdef inline uint32_t load3(const unsigned char* p) noexcept:
-    return p[0] | (<uint32_t>p[1] << 8) | (<uint32_t>p[2] << 16)
 
 
 cdef inline bint walk(Walk* at, unsigned char byte) noexcept:

@@ -21,7 +21,7 @@ split heads: what it has not judged stays with the caller.
 """
 
 cimport cython
-from hproxy._native.cursor cimport read_lenenc
+from hproxy._native.cursor cimport load2, load3, read_lenenc
 
 cdef enum:
     OK = 0x00
@@ -78,14 +78,6 @@ def fault_text(int code):
         FAULT_SHORT: "packet too short for its kind",
         FAULT_KIND: "packet of a kind that may not come now",
     }.get(code, "no fault")
-
-
-cdef inline uint32_t load3(const unsigned char* p) noexcept:
-    return p[0] | (<uint32_t>p[1] << 8) | (<uint32_t>p[2] << 16)
-
-
-cdef inline uint16_t load2(const unsigned char* p) noexcept:
-    return p[0] | (<uint16_t>p[1] << 8)
 
 
 @cython.final

@@ -22,7 +22,7 @@ from libc.string cimport memchr, memcpy
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from hproxy._native.channel cimport Channel
-from hproxy._native.cursor cimport read_lenenc
+from hproxy._native.cursor cimport load3, load4, read_lenenc
 from hproxy._native.endpoint cimport Endpoint
 from hproxy._native.mysql_multiplex cimport Multiplexed
 from hproxy._native.proof cimport SCRAMBLE_BYTES, ScrambleSource, proves
@@ -47,14 +47,6 @@ cdef enum:
     SHA2_DIGEST = 32
 
 cdef bytes FAST_OK = b"\x02\x00\x00\x00\x01\x03"
-
-
-cdef inline uint32_t load3(const unsigned char* p) noexcept:
-    return p[0] | (<uint32_t>p[1] << 8) | (<uint32_t>p[2] << 16)
-
-
-cdef inline uint32_t load4(const unsigned char* p) noexcept:
-    return load3(p) | (<uint32_t>p[3] << 24)
 
 
 cdef inline double clock() noexcept:

@@ -20,6 +20,7 @@ A slow reader pauses the other side: the proxy holds at most one scratch more th
 
 from libc.stdint cimport uint32_t
 
+from hproxy._native.cursor cimport load3
 from hproxy._native.endpoint cimport HIGH_WATER, INBOX_LIMIT, Endpoint
 from hproxy._native.mysql cimport (
     REPLY_NONE,
@@ -52,10 +53,6 @@ cdef const char* KILL = b"kill"
 cdef bytes QUIT = b"\x01\x00\x00\x00\x01"
 cdef tuple STATES = (
     "idle", "command", "response", "infile", "stream", "slow", "waiting", "gather", "closed")
-
-
-cdef inline uint32_t load3(const unsigned char* p) noexcept:
-    return p[0] | (<uint32_t>p[1] << 8) | (<uint32_t>p[2] << 16)
 
 
 cdef inline uint32_t shortest(unsigned char command) noexcept:

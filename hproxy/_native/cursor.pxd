@@ -7,6 +7,7 @@
 # after an error `pos` is where the refused read began. The GIL is held throughout.
 
 from cpython.buffer cimport Py_buffer
+from libc.stdint cimport uint32_t
 
 
 cdef enum:
@@ -36,6 +37,19 @@ cdef inline unsigned long long read_fixed(const unsigned char* p, Py_ssize_t wid
         width -= 1
         value = (value << 8) | p[width]
     return value
+
+
+cdef inline uint32_t load2(const unsigned char* p) noexcept nogil:
+    return p[0] | (<uint32_t>p[1] << 8)
+
+
+cdef inline uint32_t load3(const unsigned char* p) noexcept nogil:
+    """Also the payload's length in a MySQL frame's head."""
+    return load2(p) | (<uint32_t>p[2] << 16)
+
+
+cdef inline uint32_t load4(const unsigned char* p) noexcept nogil:
+    return load3(p) | (<uint32_t>p[3] << 24)
 
 
 cdef inline int lenenc_size(unsigned char first) noexcept nogil:

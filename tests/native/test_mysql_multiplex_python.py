@@ -14,7 +14,7 @@ from tests.native.multiplex_rig import Client, Pooled
 from tests.native.profile import Profile
 from tests.native.responses import binary_row, columns, eof, framed, ok
 from tests.native.rig import packet
-from tests.native.test_mysql_multiplex_answers import ENDED, STARTED, tracked
+from tests.native.test_mysql_tracked import ENDED, STARTED, tracked
 
 ROUNDS = 10_000
 WARM_UP = 10

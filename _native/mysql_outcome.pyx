@@ -1,0 +1,340 @@
+# SPDX-License-Identifier: Apache-2.0
+# cython: auto_pickle=False, nonecheck=True
+"""What the answer to a command leaves in the session, and which answers are not the client's.
+
+    ERR about our connection, or about a statement it has forgotten ──> send_again
+    answer ended ──> status, counts, warnings, insert id, open cursors ──> pins
+                 └── watched: driver.finished        └── nothing pins it: settle
+"""
+
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+
+from hproxy._native.cursor cimport load2
+from hproxy._native.decision cimport (
+    FOUND_AFFECTED,
+    FOUND_ONE,
+    FOUND_OTHERWISE,
+    FOUND_THERE,
+    TRAIT_BEGINS,
+    TRAIT_CALC_ROWS,
+    TRAIT_CONTEXT,
+    TRAIT_ENDS,
+    TRAIT_LAST_ID,
+    TRAIT_READ,
+    TRAIT_SAFE_REPEAT,
+    TRAIT_SAVEPOINT,
+    TRAIT_SETS_LAST_ID,
+    TRAIT_WRITE,
+    Decision,
+)
+from hproxy._native.mysql cimport REPLY_NONE, STOP_ERROR
+from hproxy._native.mysql_leasing cimport (
+    PIN_FOUND_ROWS,
+    PIN_SESSION_MODE,
+    PIN_TRANSACTION,
+    PIN_WARNINGS,
+    STATUS_AUTOCOMMIT,
+    STATUS_IN_TRANSACTION,
+    UNKNOWN_ID,
+)
+from hproxy._native.mysql_session cimport SESSION_IDLE, SESSION_RESPONSE, SESSION_SLOW
+from hproxy._native.mysql_tracked cimport Tracked
+from hproxy._native.pool cimport BackendConnection
+from hproxy._native.statements cimport ClientStatement
+
+cdef enum:
+    STATUS_LASTING = 0xA203         # in transaction (read only), autocommit, quotes, backslashes
+    SERVER_SHUTDOWN = 1053
+    UNKNOWN_STATEMENT = 1243
+    NEED_REPREPARE = 1615
+    CONNECTION_KILLED = 1927
+    IDLE_KICKED = 4031
+
+
+cdef inline uint64_t nanoseconds() noexcept:
+    cdef timespec ts
+    clock_gettime(CLOCK_MONOTONIC, &ts)
+    return <uint64_t>ts.tv_sec * 1000000000 + <uint64_t>ts.tv_nsec
+
+
+cdef class Outcome(Tracked):
+
+    cdef int send_again(self) except -1:
+        """Hook: the command under way goes out once more, as the client sent it."""
+        raise NotImplementedError
+
+    # -- the answer ------------------------------------------------------------------
+
+    cdef int sending(self) except -1:
+        """The command goes out: what the scanner does not begin with by itself, and the clock."""
+        self.scanner.warnings = 0
+        self.scanner.status = <uint16_t>self.status
+        self.watched |= self.watch_next
+        self.attempts += 1
+        self.begun = nanoseconds()
+        self.bytes_before = self.client.bytes_out
+        return 0
+
+    cdef Py_ssize_t inspect(self, unsigned char* frame, Py_ssize_t size) except -2:
+        if frame == NULL:
+            if self.scanner.stopped != STOP_ERROR:
+                self.driver.unseen(self)
+            return size
+        if self.scanner.stopped == STOP_ERROR:
+            return self.refused_by_backend(frame, size)
+        return self.state_changed(frame, size)
+
+    cdef Py_ssize_t refused_by_backend(self, unsigned char* frame, Py_ssize_t size) except -2:
+        """An ERR as the whole answer: the client's, or about our connection rather than it."""
+        cdef uint32_t number = load2(frame + 5)
+        cdef bint farewell = frame[3] == 0 or number == SERVER_SHUTDOWN or \
+            number == CONNECTION_KILLED or number == IDLE_KICKED
+        if farewell:
+            self.held.retired = True
+        if self.copy is None or self.session_state != SESSION_RESPONSE:
+            return size
+        if farewell:
+            # Number 0: it was said before the command was read, which therefore did not run.
+            if frame[3] != 0 and not self.decision.flags & (TRAIT_READ | TRAIT_SAFE_REPEAT):
+                return size
+            if not self.driver.may_repeat(self, number):
+                return size
+            self.give_up()
+            self.send_again()
+            return -1
+        if self.statement is not None and self.attempts < 3 and \
+                (number == NEED_REPREPARE or number == UNKNOWN_STATEMENT):
+            self.driver.forget_statement(self, self.held, self.statement)
+            self.send_again()
+            return -1
+        return size
+
+    cdef int nothing_done(self) except -1:
+        """OK to a command that no backend has seen: ROW_COUNT() is 0, whatever one would say."""
+        self.row_count = 0
+        self.restated = True
+        return self.tell([self.ok()], 1)
+
+    cdef bytes ok(self):
+        cdef uint32_t status = self.status & STATUS_LASTING
+        return bytes((0, 0, 0, status & 0xFF, status >> 8, 0, 0))
+
+    cdef int became_idle(self) except -1:
+        """The command under way is over, as far as the backend is concerned."""
+        if self.discarding:
+            self.discarding = False
+            self.answered = False
+            self.session_state = SESSION_IDLE
+            return 0
+        return self.answered_statement()
+
+    cdef int answered_statement(self) except -1:
+        cdef Decision decision = self.decision
+        cdef ClientStatement statement = self.statement
+        cdef bint errored = self.scanner.errored
+        self.answered = False
+        self.copy = None
+        self.answered_decision = decision
+        self.decision = None
+        self.statement = None
+        self.attempts = 0
+        if self.reply_kind == REPLY_NONE:
+            self.watched = False
+            self.session_state = SESSION_IDLE
+            return self.settle()
+        decision.counters.record(
+            nanoseconds() - self.begun, self.scanner.rows,
+            self.scanner.affected if self.scanner.affected > 0 else 0,
+            self.framer.total, self.client.bytes_out - self.bytes_before, errored,
+            self.client.reactor.now)
+        self.held.uses += 1
+        self.last_uses = self.held.uses
+        self.learn_transaction(decision.flags, errored)
+        self.learn_counts(decision.flags, errored)
+        self.learn_warnings(decision.flags, errored)
+        if statement is not None:
+            self.learn_statement(statement, errored)
+        if (self.pins or self.status & STATUS_IN_TRANSACTION) and self.pinned_since == 0:
+            self.pinned_since = self.client.reactor.now
+            self.pinned_by = decision.text
+        if self.watched:
+            self.watched = False
+            self.session_state = SESSION_SLOW
+            self.driver.finished(self)
+            return 0
+        self.session_state = SESSION_IDLE
+        return self.settle()
+
+    cdef int learn_transaction(self, uint32_t flags, bint errored) except -1:
+        """Status flags, what they do not tell, and since when readers may lack a write."""
+        if flags & TRAIT_WRITE:
+            self.wrote = True           # an error may come after some of it was done
+        if self.wrote:
+            # Readers see nothing of a transaction before its end, so the time begins there.
+            self.wrote_at = self.client.reactor.now
+        self.status = self.scanner.status       # an ERR leaves what the OKs before it have told
+        if not self.status & STATUS_IN_TRANSACTION:
+            self.wrote = False
+        if errored:
+            if not self.status & STATUS_AUTOCOMMIT or \
+                    self.status & STATUS_IN_TRANSACTION and flags & TRAIT_ENDS:
+                self.hold_until_answered()
+            return 0
+        if self.doubtful:
+            self.doubtful = False
+            self.pins &= ~PIN_TRANSACTION
+        if flags & (TRAIT_BEGINS | TRAIT_ENDS):
+            self.pins &= ~PIN_TRANSACTION
+        elif flags & TRAIT_SAVEPOINT and not self.status & STATUS_AUTOCOMMIT:
+            self.pins |= PIN_TRANSACTION    # before the first table nothing else tells of it
+        return 0
+
+    cdef int learn_counts(self, uint32_t flags, bint errored) except -1:
+        """LAST_INSERT_ID(), ROW_COUNT() and FOUND_ROWS()."""
+        if self.scanner.insert_id:
+            # An explicit value shows in the OK as well, but LAST_INSERT_ID() stays what it was,
+            # which may be another session's.
+            self.insert_id_open = True
+            self.insert_id_seen = self.scanner.insert_id
+            if self.held.insert_owner != self.serial:
+                self.held.insert_owner = 0
+        elif flags & TRAIT_SETS_LAST_ID:
+            self.insert_id_open = True
+            self.insert_id_seen = 0
+        self.row_count = -1 if errored else self.scanner.affected
+        if flags & FOUND_OTHERWISE:
+            if flags & FOUND_ONE and not errored:
+                self.found_rows = 1
+                self.held.rows_of = self.serial
+            elif flags & FOUND_AFFECTED and self.scanner.affected >= 0:
+                self.found_rows = self.scanner.affected
+                self.held.rows_of = self.serial
+        elif self.scanner.rowset:
+            self.found_rows = self.scanner.rows_last
+            self.held.rows_of = self.serial
+        elif flags & FOUND_THERE and not errored:
+            self.held.rows_of = self.serial
+        return 0
+
+    cdef int learn_warnings(self, uint32_t flags, bint errored) except -1:
+        """Whose warnings the connection has, and whether anybody may ask for them."""
+        if errored or self.scanner.warnings:
+            self.held.warned_by = self.serial
+            # In MariaDB what asks about warnings counts those that were there before.
+            if errored or not flags & TRAIT_CONTEXT or not self.keeps_warnings:
+                self.pins |= PIN_WARNINGS
+        elif (self.command == 0x03 or self.command == 0x17) and \
+                not flags & TRAIT_CONTEXT and not self.keeps(flags):
+            self.held.warned_by = 0             # nobody's are left there
+        if not flags & TRAIT_CONTEXT:
+            self.restated = False
+            if errored or self.scanner.warnings or not self.keeps(flags):
+                self.context_serial += 1
+            if flags & TRAIT_CALC_ROWS and not errored:
+                self.pins |= PIN_FOUND_ROWS
+        return 0
+
+    cdef int learn_statement(self, ClientStatement statement, bint errored) except -1:
+        """Hook: what is open in a prepared statement now."""
+        raise NotImplementedError
+
+    # -- without the connection --------------------------------------------------------
+
+    def part(self):
+        """Take the connection away, with all that it holds of the session; None if it has none."""
+        connection = self.detach()
+        if self.wrote:
+            self.wrote = False
+            self.wrote_at = self.client.reactor.now     # it may have been committed
+        self.pins = 0
+        self.told_begin = 0
+        self.cursors = self.long_data = 0
+        self.status &= ~STATUS_IN_TRANSACTION
+        if self.statements is not None:
+            for statement in self.statements.entries():
+                statement.cursor_open = statement.long_data = False
+        return connection
+
+    def give_up(self):
+        """Take the connection away from the session: it is lost, or not to be trusted."""
+        cdef BackendConnection connection = self.part()
+        if connection is not None:
+            connection.retired = True
+            self.driver.retire(connection)
+
+    # -- for the driver ------------------------------------------------------------------
+
+    def end_yield(self, uint64_t found_rows):
+        """It is known now."""
+        if self.pins & PIN_FOUND_ROWS:
+            self.found_rows = found_rows
+        self.pins &= ~<uint32_t>(PIN_WARNINGS | PIN_FOUND_ROWS)
+        self.last = None
+
+    def concluded(self, bint warnings, uint32_t flags=0):
+        """A command that the driver answered left `warnings` on the connection in hand, or none."""
+        self.last = None
+        if not warnings and self.keeps(flags):
+            return
+        self.context_serial += 1
+        self.pins &= ~<uint32_t>PIN_WARNINGS
+        if warnings and self.held is not None:
+            self.pins |= PIN_WARNINGS
+
+    def know_insert_id(self, uint64_t value):
+        """LAST_INSERT_ID() on the connection in hand, after statements that may have set it.
+
+        True when it is this session's; else it is what another one left there.
+        """
+        cdef uint64_t before
+        if not self.insert_id_open:
+            return self.held.insert_owner == self.serial
+        self.insert_id_open = False
+        before = self.held.insert_id
+        self.held.insert_id = value
+        if self.held.insert_owner != self.serial and value != self.insert_id_seen and \
+                (value == before or before == UNKNOWN_ID):
+            return False
+        self.held.insert_owner = self.serial
+        self.last_insert_id = value
+        return True
+
+    def forget_all(self):
+        """COM_RESET_CONNECTION was run on the connection in hand."""
+        self.pins &= PIN_SESSION_MODE
+        self.told_begin = 0
+        self.cursors = self.long_data = 0
+        self.last_insert_id = 0
+        self.insert_id_open = False
+        self.row_count = 0
+        self.wrote = False
+        self.wrote_at = 0
+        if self.held is not None:
+            self.held.statements.clear()
+            self.held.insert_owner = self.serial
+            self.held.insert_id = 0
+
+    @property
+    def warnings_kept(self):
+        """Whether warnings on the connection of the statement before are none but its own.
+
+        MariaDB keeps them over statements that read no table, of whomever they are."""
+        cdef BackendConnection there = self.held if self.held is not None else self.last
+        if self.held is not None and self.pins & PIN_WARNINGS and \
+                (self.keeps_warnings or self.held.warned_by == self.serial):
+            return True                 # of ours nothing ran in between that would end them
+        return self.keeps_context() and \
+            (there.warned_by == 0 or there.warned_by == self.serial)
+
+    @property
+    def context_kept(self):
+        """Whether the connection of the statement before is still as that left it."""
+        return self.answers(self.decision.flags if self.decision is not None else 0)
+
+    @property
+    def needs_insert_id(self):
+        """Whether the statement that waits asks for a LAST_INSERT_ID() its connection lacks."""
+        return self.decision is not None and self.held is not None and \
+            (self.decision.flags & TRAIT_LAST_ID) != 0 and \
+            self.held.insert_owner != self.serial
