@@ -49,6 +49,10 @@ def test_who_asks_for_warnings(sql: bytes, shows: bool, counts: bool) -> None:
     ("asked", "sent"),
     [
         (b"SELECT 1", b"SELECT 1"),
+        (b"", b""),
+        (b"SELECT `ROW_COUNT`()", b"SELECT `ROW_COUNT`()"),
+        (b"SELECT ROW_COUNT(1)", b"SELECT ROW_COUNT(1)"),
+        (b"SET @n = FOUND_ROWS()", b"SET @n = IF(1,3,FOUND_ROWS())"),
         (b"SELECT ROW_COUNT()", b"SELECT IF(1,7,ROW_COUNT()) AS `ROW_COUNT()`"),
         (
             b"SELECT found_rows ( ), row_count() LIMIT 1",
