@@ -12,8 +12,9 @@ the connection that ran the statement and come before it may serve anybody else.
 overwrite the warnings a statement left, so that then they wait until the next statement has
 finished; WARNINGS pins the session as long. `settle` is for who cannot wait.
 
-Everything that touches a session's state stands here, so that no statement is followed in two
-places; what a text means, and how to ask, is in the modules around it.
+A session's state is touched here and in its two bases alone, so that no statement is followed in
+two places: `known.py` is what is known, `asked.py` what is asked and what answers teach. What a
+text means, and how to ask, is in the modules around them.
 
     COM_QUERY ── plan ── run ── finished ──┬─ (no questions) ── settings, pins
                                            └─ ask ── answered ─┘
@@ -21,30 +22,27 @@ places; what a text means, and how to ask, is in the modules around it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from hproxy.protocols.mysql import followed, user_variables
-from hproxy.protocols.mysql.client_tracking import ClientTracking, build_session_track
+from hproxy.protocols.mysql.asked import Asked
 from hproxy.protocols.mysql.constants import ServerStatus, TrackedKind
 from hproxy.protocols.mysql.effects import Effects, LockKind, Source, read, split
 from hproxy.protocols.mysql.followed import Following, following
+from hproxy.protocols.mysql.known import PREPARED_LIMIT
 from hproxy.protocols.mysql.lexer import tokens
 from hproxy.protocols.mysql.pins import Pin, PinRecord
 from hproxy.protocols.mysql.plan import Plan, explains, merged
 from hproxy.protocols.mysql.questions import (
     CHARSET,
-    SCHEMA,
     Asking,
     Question,
     QuestionKind,
-    Row,
 )
 from hproxy.protocols.mysql.replies import SessionChange
-from hproxy.protocols.mysql.routines import RoutineBook, Trial, harmless, routine_question
+from hproxy.protocols.mysql.routines import harmless
 from hproxy.protocols.mysql.settings import (
     WIDE,
-    Charset,
     Prepared,
     Settings,
     charset_of,
@@ -63,13 +61,6 @@ __all__ = [
     "QuestionKind",
     "SessionState",
 ]
-
-# Beyond these a session is pinned: its replay would cost more than its connection.
-USERS_LIMIT = 200
-USER_BYTES = 65536
-PREPARED_LIMIT = 100
-
-NO_SCHEMA = b"no schema, but statements prepared in one"
 
 UNKNOWN_COLUMN = 1054
 # Errors that say that a routine does not exist or may not be called.
@@ -91,132 +82,13 @@ class Outcome(NamedTuple):
     insert_id: int = 0
 
 
-class SessionState:
+class SessionState(Asked):
     """Of one client, from login to end."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        mariadb: bool,
-        book: RoutineBook | None = None,
-        tracking: bytes = b"",
-        sql_mode: bytes = b"",
-        client_tracking: ClientTracking | None = None,
-    ) -> None:
-        """`tracking` switches the server's tracking on; `sql_mode` is that of new sessions."""
-        self.settings = settings
-        self._at_login = settings
-        self.pins = Pin(0)
-        self.client_tracking = client_tracking or ClientTracking()
-        self.last_insert_id: int | None = None
-        """What SET last_insert_id said, until somebody takes it."""
-        self._mariadb = mariadb
-        self._book = book or RoutineBook()
-        self._tracking = tracking
-        self._sql_mode = sql_mode
-        self._records: dict[Pin, PinRecord] = {}
-        self._waiting: list[Question] = []
-        self._status = int(ServerStatus.AUTOCOMMIT)
-        self._now = 0.0
-        self._digest = b""
-        self._clear()
-
-    def _clear(self) -> None:
-        self._temporary: set[bytes] = set()
-        self._locks: set[bytes] = set()
-        self._nameless_lock = False
-        self._holds: set[str] = set()
-        self._handlers: set[bytes] = set()
-        # What cannot be carried over, by name, as long as it is so.
-        self._held: set[bytes] = set()
-        # SET NAMES without COLLATE: the collation to be asked for is that of results, too.
-        self._named = False
-        # Numbers in user variables would be shown in a character set without ASCII.
-        self._wide = False
-        self._trial = Trial(self._book)
-        # PREPARE ... FROM @name whose variable is being asked for.
-        self._unprepared: dict[bytes, tuple[bytes, Settings]] = {}
-
-    # -- for others -----------------------------------------------------------------------------
-
-    @property
-    def lex_modes(self) -> int:
-        """How the session's statements are to be cut into tokens."""
-        return self.settings.modes(self._sql_mode)
-
-    @property
-    def records(self) -> tuple[PinRecord, ...]:
-        """The pins, in their order, for the report."""
-        return tuple(self._records[pin] for pin in Pin if pin in self.pins)
-
-    @property
-    def waiting(self) -> tuple[Question, ...]:
-        """Questions that wait for the client to have read its warnings."""
-        return tuple(self._waiting)
-
-    @property
-    def pending(self) -> Pin:
-        """Pins that a question which waits may end: whether a routine has left something."""
-        asks = any(each.kind is QuestionKind.ROUTINE for each in self._waiting)
-        return Pin.ROUTINE if asks else Pin(0)
-
-    @property
-    def asks_for_tracking(self) -> bool:
-        """Whether it is still to be asked what the client has set `session_track_*` to."""
-        return any(each.kind is QuestionKind.CLIENT_TRACKING for each in self._waiting)
-
-    def pin(self, reason: Pin, now: float = 0.0, digest: bytes = b"") -> None:
-        """Begin a reason that is seen by others: cursors, long data, ..."""
-        if reason not in self.pins:
-            self.pins |= reason
-            self._records[reason] = PinRecord(reason, now, digest)
-
-    def unpin(self, reason: Pin) -> None:
-        """End it."""
-        self.pins &= ~reason
-        self._records.pop(reason, None)
-
-    def settle(self) -> tuple[Question, ...]:
-        """Give the warnings up: the questions that waited for them."""
-        self.unpin(Pin.WARNINGS)
-        self.unpin(Pin.FOUND_ROWS)
-        waiting, self._waiting = tuple(self._waiting), []
-        return waiting
-
-    def client_view(
-        self, changes: Iterable[SessionChange], plan: Plan | None = None
-    ) -> bytes | None:
-        """The session state that this client is to see of an OK of `plan`; None for none."""
-        view = self.client_tracking.view(changes, together=self._mariadb)
-        for item in plan.assignments if plan is not None else ():
-            if item.target is Target.SESSION and item.name.startswith(b"session_track_"):
-                written = item.value.text
-                told = self.client_tracking.switched(item.name, written, self._mariadb)
-                view = (view or b"") + build_session_track(told, together=self._mariadb) or None
-                if not self._mariadb and self.client_tracking.flags(item.name, written):
-                    view = view or b""
-        return view
-
-    @property
-    def releases(self) -> bool:
-        """Whether COMMIT and ROLLBACK end the session (completion_type)."""
-        return (self.settings.variable(b"completion_type") or b"").upper() in (b"RELEASE", b"2")
 
     def restart(self, settings: Settings) -> None:
         """COM_CHANGE_USER succeeded: a new session with these settings."""
         self._at_login = settings
         self._forget(settings)
-
-    def _forget(self, settings: Settings) -> None:
-        self.settings = settings
-        self._waiting.clear()
-        self._clear()
-        self.client_tracking.reset()
-        self.last_insert_id = None
-        self._status = int(ServerStatus.AUTOCOMMIT)
-        for pin in self.pins:
-            self.unpin(pin)
 
     def reset(self) -> tuple[Question, ...]:
         """COM_RESET_CONNECTION succeeded: all is gone but the schema.
@@ -281,6 +153,16 @@ class SessionState:
         """COM_SET_OPTION succeeded; `at_login` is what the login had agreed on."""
         self.settings = self.settings.with_multi_statements(None if on is at_login else on)
 
+    def executed(self, sql: bytes) -> bytes | None:
+        """The text that an EXECUTE runs, if as a query it would be answered the same."""
+        found = self._read(sql, self.lex_modes)
+        if len(found) != 1 or found[0].executed is None or found[0].using:
+            return None
+        inner = self.settings.statement(found[0].executed)
+        if inner is None or b"?" in inner.text or inner.context != self.settings.context:
+            return None
+        return inner.text
+
     def _read(self, sql: bytes, modes: int) -> list[Effects]:
         return [read(statement, modes) for statement in split(tokens(sql, modes))]
 
@@ -307,10 +189,6 @@ class SessionState:
             return source.text
         made = self.settings.user(source.user)
         return None if made is None else user_variables.string_of(made, self._client)
-
-    @property
-    def _client(self) -> bytes:
-        return self.settings.charset.client
 
     # -- after ----------------------------------------------------------------------------------
 
@@ -345,16 +223,6 @@ class SessionState:
         self._ask(asking)
         return self._now_or_later(plan, outcome)
 
-    def executed(self, sql: bytes) -> bytes | None:
-        """The text that an EXECUTE runs, if as a query it would be answered the same."""
-        found = self._read(sql, self.lex_modes)
-        if len(found) != 1 or found[0].executed is None or found[0].using:
-            return None
-        inner = self.settings.statement(found[0].executed)
-        if inner is None or b"?" in inner.text or inner.context != self.settings.context:
-            return None
-        return inner.text
-
     def _now_or_later(self, plan: Plan, outcome: Outcome) -> tuple[Question, ...]:
         if plan.corrections and not outcome.error and not outcome.warnings:
             right = [Question(sql, QuestionKind.TRACKING) for sql in plan.corrections]
@@ -375,18 +243,6 @@ class SessionState:
         waiting, self._waiting = tuple(self._waiting), []
         return waiting
 
-    def _hold_untrackable(self) -> None:
-        self._held.discard(NO_SCHEMA)
-        if not self.settings.schema and self.settings.needs_schema:
-            self._held.add(NO_SCHEMA)  # its statements could be prepared nowhere else
-        self._pin_while(Pin.UNTRACKABLE_SET, self._held)
-
-    def _pin_while(self, reason: Pin, condition: object) -> None:
-        if condition:
-            self.pin(reason, self._now, self._digest)
-        else:
-            self.unpin(reason)
-
     def _tracked(self, outcome: Outcome, asking: Asking) -> set[bytes]:
         """Take what the server said; the names of the variables it spoke of."""
         reported = set()
@@ -398,47 +254,6 @@ class SessionState:
                 reported |= {name, followed.pairs(name)}
                 self._variable(name, change.value, asking)
         return reported
-
-    def _schema(self, schema: bytes) -> None:
-        self.settings = self.settings.with_schema(schema)
-
-    def _variable(self, name: bytes, value: bytes, asking: Asking) -> None:
-        """A session variable has this value, in the words of the server."""
-        what = following(name)
-        if what is Following.CHARSET:
-            self._charset(name, value)
-            asking.charset = True
-        elif what is Following.LAST_ID:
-            self.last_insert_id = int(value) if value.isdigit() else None
-        elif what in (Following.HOLD, Following.VARIABLE):
-            kept, same = followed.canonical(name)
-            if same:
-                self._keep(kept, value)
-            else:
-                asking.variables[kept] = None
-            for companion in followed.companions(kept):
-                asking.variables[companion] = None
-
-    def _keep(self, name: bytes, value: bytes | None) -> None:
-        if value is not None and followed.holds(name, value):
-            self._held.add(name)
-        else:
-            self._held.discard(name)
-        if following(name) is Following.VARIABLE:
-            other = followed.pairs(name)
-            forgotten = {other: None} if other != name else {}
-            self.settings = self.settings.with_variables({**forgotten, name: value})
-
-    def _charset(self, name: bytes, value: bytes) -> None:
-        """What is said of the character set, for now: the collation has to be asked for."""
-        charset = self.settings.charset
-        if name == b"character_set_client":
-            charset = charset._replace(client=value)
-        elif name == b"character_set_results":
-            charset = charset._replace(results=value or None)
-        elif name == b"collation_connection":
-            charset = charset._replace(collation=value)
-        self.settings = self.settings.with_charset(charset)
 
     # -- what one statement did -----------------------------------------------------------------
 
@@ -569,22 +384,6 @@ class SessionState:
             asking.users.pop(item.name, None)
             self._keep_user(item.name, made)
 
-    def _ask_user(self, name: bytes, asking: Asking) -> None:
-        if user_variables.can_be_named(name) and not self._wide:
-            asking.users[name] = None
-        else:
-            self._held.add(b"@" + name)
-
-    def _keep_user(self, name: bytes, made: bytes | None) -> None:
-        settings = self.settings.with_users({name: made})
-        size = sum(len(value) for _, value in settings.users)
-        if len(settings.users) > USERS_LIMIT or size > USER_BYTES:
-            self._held.add(b"@" + name)
-            settings = self.settings.with_users({name: None})
-        else:
-            self._held.discard(b"@" + name)
-        self.settings = settings
-
     def _user_locks(self, effects: Effects, asking: Asking) -> None:
         if effects.releases_all:
             self._locks.clear()
@@ -626,20 +425,6 @@ class SessionState:
         self._held.discard(b"PREPARE " + name)
         self._unprepared.pop(name, None)
 
-    def _prepare_later(self, asked: Iterable[bytes]) -> None:
-        """Prepare from variables that are known by now."""
-        for name, (user, context) in list(self._unprepared.items()):
-            made = self.settings.user(user)
-            if made is None or user in asked:
-                continue
-            del self._unprepared[name]
-            text = user_variables.string_of(made, self._client)
-            if text is not None and len(self.settings.prepared) < PREPARED_LIMIT:
-                self._held.discard(b"PREPARE " + name)
-                self.settings = self.settings.with_prepared({name: Prepared(text, context)})
-
-    # -- system variables -----------------------------------------------------------------------
-
     def _session_variables(
         self,
         plan: Plan,
@@ -663,19 +448,7 @@ class SessionState:
             elif not (told and name in reported):
                 self._ask_variable(name, asking)
 
-    def _ask_variable(self, name: bytes, asking: Asking) -> None:
-        what = following(name)
-        if what is Following.CHARSET:
-            asking.charset = True
-        elif what is Following.HOLD:
-            self._held.add(name)
-        elif what in (Following.LAST_ID, Following.VARIABLE):
-            kept, _ = followed.canonical(name)
-            asking.variables[kept] = None
-            for companion in followed.companions(kept):
-                asking.variables[companion] = None
-
-    # -- code we do not see, and transactions -----------------------------------------------------
+    # -- code we do not see, and transactions ---------------------------------------------------
 
     def _code(self, plan: Plan, outcome: Outcome) -> None:
         names = [self._routine(name) for name in plan.traits.routines]
@@ -704,121 +477,3 @@ class SessionState:
         for change in outcome.changes:
             if change.kind == TrackedKind.TRANSACTION_CHARACTERISTICS:
                 self._pin_while(Pin.NEXT_TRANSACTION, change.value and not runs)
-
-    # -- questions --------------------------------------------------------------------------------
-
-    def _ask(self, asking: Asking) -> None:
-        ask = self._waiting.append
-        if asking.client_tracking:
-            names = tuple(asking.client_tracking)
-            if sql := followed.show(names):
-                ask(Question(sql, QuestionKind.CLIENT_TRACKING, names))
-        if asking.tracking:
-            for question in self._switch_tracking():
-                ask(question)
-        if asking.schema:
-            ask(SCHEMA)
-        if asking.charset:
-            ask(CHARSET)
-        if asking.variables:
-            self._ask_variables(tuple(asking.variables))
-        if asking.users:
-            users = tuple(asking.users)
-            sql = user_variables.question(users, self._mariadb)
-            ask(Question(sql, QuestionKind.USERS, users))
-        if asking.locks:
-            self._ask_locks()
-        self._ask_routines()
-
-    def _switch_tracking(self) -> tuple[Question, ...]:
-        if not self._tracking:
-            return ()
-        return (Question(self._tracking, QuestionKind.TRACKING),)
-
-    def _ask_variables(self, names: tuple[bytes, ...]) -> None:
-        both = tuple(dict.fromkeys(each for name in names for each in (name, followed.pairs(name))))
-        sql = followed.show(both)
-        if sql is None or self.settings.charset.results in WIDE:
-            self._held |= set(names)
-            self._hold_untrackable()
-        else:
-            self._waiting.append(Question(sql, QuestionKind.VARIABLES, names))
-
-    def _ask_locks(self) -> None:
-        names = tuple(sorted(self._locks))
-        columns = b",".join(b"IS_USED_LOCK('%s')<=>CONNECTION_ID()" % name for name in names)
-        sql = b"SELECT %s LIMIT 1" % columns
-        self._waiting.append(Question(sql, QuestionKind.LOCKS, names))
-
-    def _ask_routines(self) -> None:
-        self._pin_while(Pin.ROUTINE, self._trial.open)
-        # Outside of a transaction, since MySQL's tables of routines would begin one.
-        status = self._status
-        if status & ServerStatus.IN_TRANS or not status & ServerStatus.AUTOCOMMIT:
-            return
-        for name in self._trial.summon():
-            self._waiting.append(Question(routine_question(*name), QuestionKind.ROUTINE, name))
-
-    def answered(self, question: Question, rows: Sequence[Row]) -> tuple[Question, ...]:
-        """Learn from an answer; what more there is to ask."""
-        asking = Asking()
-        kind = question.kind
-        if kind is QuestionKind.ROUTINE:
-            schema, routine = question.names
-            # It ran, and with a schema in front of its name: one of a MariaDB package.
-            package = not rows and schema != self.settings.schema
-            self._trial.answered((schema, routine), rows, package)
-        elif kind is QuestionKind.VARIABLES:
-            self._shown(question.names, rows, asking)
-        elif kind is QuestionKind.CLIENT_TRACKING:
-            for row in rows:
-                self.client_tracking.set((row[0] or b"").lower(), row[1] or b"")
-        elif kind is not QuestionKind.TRACKING:
-            if len(rows) != 1:
-                return self.unanswered(question)
-            self._told(question, rows[0])
-        self._prepare_later(())
-        self._hold_untrackable()
-        self._pin_while(Pin.USER_LOCK, self._locks or self._nameless_lock)
-        self._ask(asking)
-        more, self._waiting = tuple(self._waiting), []
-        return more
-
-    def unanswered(self, question: Question) -> tuple[Question, ...]:
-        """The server refused it: what it was about is not known any more."""
-        if question.kind is QuestionKind.ROUTINE:
-            self._trial.stained = True
-            self._pin_while(Pin.ROUTINE, True)
-        elif question.kind is not QuestionKind.LOCKS:
-            self._held.add(question.kind.name.lower().encode())
-            self._pin_while(Pin.UNTRACKABLE_SET, True)
-        return ()
-
-    def _told(self, question: Question, row: Row) -> None:
-        if question.kind is QuestionKind.SCHEMA:
-            self._schema(row[0] or b"")
-        elif question.kind is QuestionKind.CHARSET:
-            client, results, collation = row
-            if client is not None and collation is not None:
-                of_results = collation if self._named else self.settings.charset.results_collation
-                charset = Charset(client, results, collation, of_results)
-                self.settings = self.settings.with_charset(charset)
-            self._named = False
-        elif question.kind is QuestionKind.USERS:
-            each = user_variables.COLUMNS
-            for i, name in enumerate(question.names):
-                self._keep_user(name, user_variables.read_back(row[i * each : (i + 1) * each]))
-        elif question.kind is QuestionKind.LOCKS:
-            held = zip(question.names, row, strict=True)
-            self._locks -= {name for name, mine in held if mine == b"0"}
-
-    def _shown(self, names: tuple[bytes, ...], rows: Sequence[Row], asking: Asking) -> None:
-        shown = {(row[0] or b"").lower(): row[1] or b"" for row in rows}
-        for name in names:
-            found = name if name in shown else followed.pairs(name)
-            if found not in shown:
-                self._held.add(name)
-            elif following(found) is Following.LAST_ID:
-                self.last_insert_id = int(shown[found]) if shown[found].isdigit() else None
-            else:
-                self._keep(found, shown[found])

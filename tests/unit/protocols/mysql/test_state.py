@@ -3,53 +3,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from hproxy.protocols.mysql.constants import ServerStatus, TrackedKind
+from hproxy.protocols.mysql.constants import TrackedKind
 from hproxy.protocols.mysql.pins import Pin
 from hproxy.protocols.mysql.replies import SessionChange
-from hproxy.protocols.mysql.routines import RoutineBook
-from hproxy.protocols.mysql.settings import DEFAULT_CHARSET, NULL_OF, Charset, Prepared, Settings
-from hproxy.protocols.mysql.state import Outcome, Plan, Question, QuestionKind, SessionState
-from hproxy.protocols.mysql.traits import classify
-
-PLAIN = Settings.make(b"shop")
-TRACKING = b"SET SESSION session_track_schema=ON"
-IDLE = int(ServerStatus.AUTOCOMMIT)
-RUNNING = IDLE | ServerStatus.IN_TRANS
-STATE = SessionChange(TrackedKind.STATE_CHANGE, b"", b"1")
-
-
-def variable(name: str, value: str) -> SessionChange:
-    return SessionChange(TrackedKind.SYSTEM_VARIABLES, name.encode(), value.encode())
-
-
-def characteristics(value: str) -> SessionChange:
-    return SessionChange(TrackedKind.TRANSACTION_CHARACTERISTICS, b"", value.encode())
-
-
-class Dialogue:
-    """A session without a server: what is said of each statement is up to the test."""
-
-    def __init__(self, settings: Settings = PLAIN, *, mariadb: bool = True) -> None:
-        self.book = RoutineBook()
-        self.state = SessionState(settings, mariadb=mariadb, book=self.book, tracking=TRACKING)
-
-    def pins(self) -> Pin:
-        return self.state.pins
-
-    def plan(self, sql: str) -> Plan:
-        text = sql.encode()
-        return self.state.plan(text, classify(text, self.state.lex_modes), b"digest of " + text)
-
-    def run(self, sql: str, *changes: SessionChange, **outcome: Any) -> tuple[Question, ...]:
-        """The questions behind `sql`, which ended well unless `error` says otherwise."""
-        return self.state.finished(self.plan(sql), Outcome(changes=changes, **outcome), 5.0)
-
-    def kinds(self, sql: str, *changes: SessionChange, **outcome: Any) -> list[QuestionKind]:
-        return [question.kind for question in self.run(sql, *changes, **outcome)]
+from hproxy.protocols.mysql.settings import Prepared, Settings
+from hproxy.protocols.mysql.state import Outcome, QuestionKind
+from tests.support.dialogue import (
+    IDLE,
+    PLAIN,
+    RUNNING,
+    STATE,
+    TRACKING,
+    Dialogue,
+    characteristics,
+    variable,
+)
 
 
 @pytest.fixture
@@ -67,30 +37,6 @@ def test_the_server_says_what_was_set(session: Dialogue) -> None:
     assert session.pins() == 0
 
 
-def test_what_it_does_not_say_is_asked(session: Dialogue) -> None:
-    (question,) = session.run("SET sql_mode = ansi, big_tables = 1", tracked=False)
-    assert question == Question(
-        b"SHOW SESSION VARIABLES WHERE Variable_name IN ('sql_mode','big_tables')",
-        QuestionKind.VARIABLES,
-        (b"sql_mode", b"big_tables"),
-    )
-    rows = [(b"sql_mode", b"ANSI"), (b"big_tables", b"ON")]
-    assert session.state.answered(question, rows) == ()
-    assert session.state.settings.variables == ((b"big_tables", b"ON"), (b"sql_mode", b"ANSI"))
-
-
-def test_a_variable_nobody_shows_pins(session: Dialogue) -> None:
-    (question,) = session.run("SET hidden = 1", STATE)
-    session.state.answered(question, [])
-    assert session.pins() == Pin.UNTRACKABLE_SET
-
-
-def test_a_question_refused_pins(session: Dialogue) -> None:
-    (question,) = session.run("SET sql_mode = ansi", tracked=False)
-    session.state.unanswered(question)
-    assert session.pins() == Pin.UNTRACKABLE_SET
-
-
 def test_the_clock_runs_again_whatever_the_server_says(session: Dialogue) -> None:
     session.run("SET timestamp = 5", variable("timestamp", "5.000000"))
     assert session.state.settings.variable(b"timestamp") == b"5.000000"
@@ -103,59 +49,12 @@ def test_global_is_not_of_the_session(session: Dialogue) -> None:
     assert session.state.settings is PLAIN
 
 
-def test_other_names_of_a_value(session: Dialogue) -> None:
-    session.run("SET storage_engine = x", variable("storage_engine", "InnoDB"))
-    assert session.state.settings.variable(b"default_storage_engine") == b"InnoDB"
-    session.run("SET tx_isolation = x", variable("tx_isolation", "SERIALIZABLE"))
-    session.run("SET transaction_isolation = x", variable("transaction_isolation", "X"))
-    assert session.state.settings.variable(b"tx_isolation") is None
-    (question,) = session.run("SET wsrep_causal_reads = 1", variable("wsrep_causal_reads", "ON"))
-    assert question.names == (b"wsrep_sync_wait",)
-
-
-def test_what_cannot_be_carried_over_pins_while_it_lasts(session: Dialogue) -> None:
-    session.run("SET profiling = 1", variable("profiling", "ON"))
-    assert session.pins() == Pin.UNTRACKABLE_SET
-    session.run("SET profiling = 0", variable("profiling", "OFF"))
-    assert session.pins() == 0
-    session.run("SET rand_seed1 = 5", STATE)
-    assert session.pins() == Pin.UNTRACKABLE_SET
-
-
 def test_a_set_nobody_understands_pins(session: Dialogue) -> None:
     session.run("SET five = ")
     assert session.pins() == Pin.UNTRACKABLE_SET
 
 
-def test_last_insert_id_is_kept_aside(session: Dialogue) -> None:
-    session.run("SET last_insert_id = 7", variable("last_insert_id", "7"))
-    assert session.state.last_insert_id == 7
-    assert session.state.settings is PLAIN
-
-
 # -- character sets and schema ---------------------------------------------------------------
-
-
-def test_set_names_asks_for_the_collation(session: Dialogue) -> None:
-    names = ("character_set_client", "character_set_connection", "character_set_results")
-    (question,) = session.run("SET NAMES latin1", *(variable(name, "latin1") for name in names))
-    assert question.kind is QuestionKind.CHARSET
-    # Until then its letters are known already.
-    assert session.state.settings.charset.client == b"latin1"
-    session.state.answered(question, [(b"latin1", b"latin1", b"latin1_swedish_ci")])
-    assert session.state.settings.charset == Charset.named(b"latin1_swedish_ci")
-
-
-def test_the_collation_of_results_is_that_of_set_names(session: Dialogue) -> None:
-    (question,) = session.run("SET NAMES utf8mb4 COLLATE utf8mb4_bin", tracked=False)
-    session.state.answered(question, [(b"utf8mb4", b"utf8mb4", b"utf8mb4_bin")])
-    assert session.state.settings.charset == Charset.named(b"utf8mb4_bin")
-    (question,) = session.run("SET collation_connection = utf8mb4_general_ci", tracked=False)
-    session.state.answered(question, [(b"utf8mb4", b"utf8mb4", b"utf8mb4_general_ci")])
-    assert session.state.settings.charset.results_collation == b"utf8mb4_bin"
-    (question,) = session.run("SET character_set_results = NULL", tracked=False)
-    session.state.answered(question, [(b"utf8mb4", None, b"utf8mb4_general_ci")])
-    assert session.state.settings.charset == Charset(b"utf8mb4", None, b"utf8mb4_general_ci")
 
 
 def test_schema(session: Dialogue) -> None:
@@ -181,35 +80,9 @@ def test_literals_need_no_question(session: Dialogue) -> None:
     }
 
 
-def test_the_rest_is_read_back(session: Dialogue) -> None:
-    (question,) = session.run("SELECT @a := 1, @b", STATE)
-    assert question.kind is QuestionKind.USERS
-    assert question.names == (b"a",)
-    row = (b"DOUBLE", None, b"binary", b"binary", None, None)
-    assert session.state.answered(question, [row]) == ()
-    assert session.state.settings.user(b"a") == NULL_OF + b"1e0"
-    (question,) = session.run("SELECT 1 INTO @a")
-    session.state.answered(question, [(None, None, b"binary", b"binary", None, None)])
-    assert session.state.settings is PLAIN
-
-
 def test_a_failed_set_may_have_made_variables(session: Dialogue) -> None:
     assert session.run("SET @a = 1, sql_mode = 'x'", error=1231) == ()
     assert [question.names for question in session.state.waiting] == [(b"a",)]
-
-
-def test_names_that_servers_confuse_pin(session: Dialogue) -> None:
-    assert session.run("SELECT @é := 1") == ()
-    assert session.pins() == Pin.UNTRACKABLE_SET
-
-
-def test_too_much_to_carry_pins(session: Dialogue) -> None:
-    (question,) = session.run("SET @a = REPEAT('x', 100000)")
-    row = (b"VARCHAR", None, b"latin1", b"latin1_bin", b"x", b"x" * 100_000)
-    session.state.answered(question, [row])
-    assert session.pins() == Pin.UNTRACKABLE_SET
-    session.run("SET @a = 1")
-    assert session.pins() == 0
 
 
 # -- warnings --------------------------------------------------------------------------------
@@ -247,13 +120,6 @@ def test_any_statement_ends_warnings_on_mysql() -> None:
     assert session.pins() == Pin.WARNINGS
     session.run("SELECT 1")
     assert session.pins() == 0
-
-
-def test_who_cannot_wait_settles(session: Dialogue) -> None:
-    session.run("SET NAMES utf8", warnings=1, tracked=False)
-    assert [question.kind for question in session.state.settle()] == [QuestionKind.CHARSET]
-    assert session.pins() == 0
-    assert session.state.settle() == ()
 
 
 def test_what_asks_for_warnings_may_leave_some(session: Dialogue) -> None:
@@ -332,26 +198,6 @@ def test_a_refused_table_is_none(session: Dialogue) -> None:
     assert session.pins() == 0
 
 
-def test_user_locks(session: Dialogue) -> None:
-    (question,) = session.run("DO GET_LOCK('A', 1), GET_LOCK('b', 0)")
-    assert question.kind is QuestionKind.LOCKS
-    assert question.names == (b"a", b"b")
-    session.state.answered(question, [(b"1", b"0")])
-    assert session.pins() == Pin.USER_LOCK
-    (question,) = session.run("DO RELEASE_LOCK('a')")
-    assert question.names == (b"a",)
-    session.state.answered(question, [(b"0",)])
-    assert session.pins() == 0
-
-
-def test_a_lock_without_a_name_is_held_until_all_are_let_go(session: Dialogue) -> None:
-    session.run("DO GET_LOCK(CONCAT('a', 'b'), 1)")
-    session.run("DO RELEASE_LOCK('ab')")
-    assert session.pins() == Pin.USER_LOCK
-    session.run("DO RELEASE_ALL_LOCKS()")
-    assert session.pins() == 0
-
-
 def test_table_locks(session: Dialogue) -> None:
     session.run("LOCK TABLES t READ")
     assert session.pins() == Pin.TABLE_LOCK
@@ -389,23 +235,6 @@ def test_prepare_and_execute(session: Dialogue) -> None:
     assert session.state.settings.prepared == ()
 
 
-def test_prepare_from_a_variable(session: Dialogue) -> None:
-    session.run("SET @q = 'SELECT 1'", STATE)
-    session.run("PREPARE s FROM @q", STATE)
-    found = session.state.settings.statement(b"s")
-    assert found is not None
-    assert found.text == b"SELECT 1"
-    # Both in one text: the variable is asked for first.
-    (question,) = session.run("SET @q = CONCAT('SELECT', ' 2'); PREPARE s FROM @q", STATE)
-    assert session.pins() == Pin.UNTRACKABLE_SET
-    row = (b"VARCHAR", None, b"utf8mb4", b"utf8mb4_bin", b"SELECT 2", b"SELECT 2")
-    session.state.answered(question, [row])
-    assert session.pins() == 0
-    found = session.state.settings.statement(b"s")
-    assert found is not None
-    assert found.text == b"SELECT 2"
-
-
 def test_a_text_nobody_can_read_pins(session: Dialogue) -> None:
     session.run("PREPARE s FROM CONCAT('SELECT', ' 1')", STATE)
     assert session.pins() == Pin.UNTRACKABLE_SET
@@ -434,41 +263,6 @@ def test_a_failed_prepare_leaves_nothing_of_that_name(session: Dialogue) -> None
 
 
 # -- stored code -----------------------------------------------------------------------------
-
-
-def test_a_harmless_routine_is_asked_for_once(session: Dialogue) -> None:
-    (question,) = session.run("CALL p()", STATE)
-    assert question.kind is QuestionKind.ROUTINE
-    assert question.names == (b"shop", b"p")
-    assert session.pins() == Pin.ROUTINE
-    assert session.state.answered(question, [(b"SELECT 1", None, b"SQL", b"")]) == ()
-    assert session.pins() == 0
-    assert session.run("CALL P()") == ()
-    assert session.pins() == 0
-
-
-def test_a_routine_that_leaves_something_pins_for_good(session: Dialogue) -> None:
-    (question,) = session.run("SELECT f(1)")
-    session.state.answered(question, [(b"SET @a = 1", None, b"SQL", b"")])
-    session.run("SELECT 1")
-    assert session.pins() == Pin.ROUTINE
-    assert session.book.get(b"shop", b"f") is False
-
-
-def test_what_routines_call_is_judged_too(session: Dialogue) -> None:
-    (question,) = session.run("SELECT f(1)")
-    (inner,) = session.state.answered(question, [(b"RETURN g(f(1))", None, b"SQL", b"")])
-    assert inner.names == (b"shop", b"g")
-    assert session.pins() == Pin.ROUTINE
-    assert session.state.answered(inner, []) == ()
-    assert session.pins() == 0
-    assert session.book.get(b"shop", b"f") is True
-
-
-def test_a_routine_is_not_asked_for_in_a_transaction(session: Dialogue) -> None:
-    assert session.run("CALL p()", status=RUNNING) == ()
-    assert session.pins() == Pin.ROUTINE | Pin.TRANSACTION
-    assert session.kinds("COMMIT") == [QuestionKind.ROUTINE]
 
 
 def test_a_routine_that_does_not_exist(session: Dialogue) -> None:
@@ -514,20 +308,6 @@ def test_where_they_stopped_is_not_known(session: Dialogue) -> None:
 # -- a client that tracks, and resets --------------------------------------------------------
 
 
-def test_tracking_of_the_client_is_its_view_only(session: Dialogue) -> None:
-    plan = session.plan("SET session_track_schema = OFF, sql_mode = ''")
-    assert plan.needs_tracking_of_client
-    client, tracking, mode = session.state.finished(plan, Outcome(changes=(STATE,)))
-    assert client.kind is QuestionKind.CLIENT_TRACKING
-    assert tracking == Question(TRACKING, QuestionKind.TRACKING)
-    assert mode.names == (b"sql_mode",)
-    session.state.answered(client, [(b"session_track_schema", b"OFF")])
-    session.state.answered(tracking, [])
-    schema = SessionChange(TrackedKind.SCHEMA, b"", b"b")
-    assert session.state.client_view((schema,)) is None
-    assert session.state.settings is PLAIN
-
-
 def test_reset(session: Dialogue) -> None:
     session.run("SET @a = 1, sql_mode = ''", variable("sql_mode", ""), STATE)
     session.run("SET NAMES latin1", tracked=False)
@@ -565,27 +345,3 @@ def test_several_statements_in_one_text_may_be_allowed_or_not(session: Dialogue)
 def test_to_prepare_changes_variables_already(session: Dialogue) -> None:
     plan = session.state.plan_prepare(b"SELECT @a := ?")
     assert [question.names for question in session.state.finished(plan, Outcome())] == [(b"a",)]
-
-
-def test_pins_of_others(session: Dialogue) -> None:
-    session.state.pin(Pin.OPEN_CURSOR, 1.0, b"SELECT ?")
-    session.state.pin(Pin.OPEN_CURSOR, 2.0, b"SELECT 2")
-    assert session.state.records[0].statement == b"SELECT ?"
-    session.state.unpin(Pin.OPEN_CURSOR)
-    assert session.pins() == 0
-
-
-def test_wide_collations_hide_numbers() -> None:
-    wide = PLAIN.with_charset(DEFAULT_CHARSET._replace(collation=b"utf16_bin"))
-    session = Dialogue(wide)
-    session.run("SET @a = 1", STATE)
-    assert session.pins() == Pin.UNTRACKABLE_SET
-
-
-def test_statements_prepared_in_a_schema_hold_who_has_none(session: Dialogue) -> None:
-    session.run("USE shop", SessionChange(TrackedKind.SCHEMA, b"", b"shop"))
-    session.run("PREPARE s FROM 'SELECT 1'")
-    session.run("DROP DATABASE shop", SessionChange(TrackedKind.SCHEMA, b"", b""))
-    assert session.pins() == Pin.UNTRACKABLE_SET
-    session.run("DEALLOCATE PREPARE s")
-    assert session.pins() == 0
