@@ -6,10 +6,6 @@
     retire   a connection is at its end ──> departed: its place goes to who has least of it
     tick     pings, ages, keeps `free_connections_pct` idle, shares out, lets servers back in
 
-Sharing of a full server: an account gives to one that has at least two fewer, and within an
-account a group to a group; who has none at all gets a turn every tick. So equal demand ends in
-equal parts and then stays as it is: a connection that changes hands costs a login.
-
 Taking and giving back are native (`Group`). What a connection says is the opener's business;
 this counts and decides. Pure but for the clock and the tasks it is given.
 """
@@ -22,7 +18,9 @@ from typing import Any, Protocol
 
 from hproxy._native.pool import Applicant, BackendConnection, Bucket, Group, Server
 from hproxy.errors import PoolTimeout
+from hproxy.pool.report import Count, rows
 from hproxy.pool.settings import PoolSettings
+from hproxy.pool.sharing import same_account, share, spare
 from hproxy.topology import Backend, HostgroupAttributes, Status, Topology
 
 __all__ = ["GroupKey", "Opener", "Pools"]
@@ -61,15 +59,6 @@ class Opener(Protocol):
 
     async def reset(self, connection: BackendConnection) -> bool:
         """Make it as good as new; False when it is not known to be."""
-
-
-@dataclass(slots=True)
-class Count:
-    """What a backend's pool did so far."""
-
-    opened: int = 0
-    closed: int = 0
-    failed: int = 0
 
 
 @dataclass(slots=True)
@@ -232,63 +221,11 @@ class Pools:
 
     def _close_idle(self, group: Group, others: list[Bucket]) -> bool:
         """Close what was idle longest, unless its group needs it as much."""
-        now = self.clock()
-        found: list[BackendConnection] = []
-        for bucket in others:
-            oldest = bucket.longest_idle
-            if oldest is not None and (
-                now - oldest.used_at >= IDLE_GRACE_SEC or self._lead(bucket, group) > 1
-            ):
-                found.append(oldest)
-        if not found:
+        found = spare(list(self), group, others, self.clock())
+        if found is None:
             return False
-        self._close(min(found, key=lambda c: c.used_at), polite=True)
+        self._close(found, polite=True)
         return True
-
-    def _lead(self, bucket: Bucket, group: Group) -> int:
-        """How many connections to its server `bucket` has more than `group`: all those of the
-        account, or within one account its own. What is owed has left already."""
-        if same_account(bucket.group, group):
-            of = [b for b in group.buckets if b.server is bucket.server]
-            return _sum([bucket]) - _sum(of)
-        server = bucket.server
-        theirs = [b for b in self if b.server is server and same_account(b.group, bucket.group)]
-        ours = [b for b in self if b.server is server and same_account(b.group, group)]
-        return _sum(theirs) - _sum(ours)
-
-    def _share(self) -> None:
-        """Decide which groups hand connections over as they come back."""
-        for bucket in self:
-            bucket.owed = 0
-            bucket.group.full = False
-        for group in sorted(self.groups.values(), key=lambda g: g.opened):
-            if not group.waiting:
-                continue
-            mine = [b for b in group.buckets if b.server.online and not b.server.room]
-            if len(mine) < len([b for b in group.buckets if b.server.online]):
-                continue  # there is room
-            for bucket in mine:
-                self._claim(group, bucket)
-
-    def _claim(self, group: Group, bucket: Bucket) -> None:
-        """What others owe `group` on a server that is full."""
-        server = bucket.server
-        wanted = group.waiting - group.connecting - server.leaving
-        others = [b for b in self if b.server is server and b.group is not group]
-        claimed = 0
-        while claimed < wanted:
-            rich = [b for b in others if b.opened > b.owed]
-            giver = max(rich, key=lambda b: self._lead(b, group), default=None)
-            if giver is None:
-                return
-            # It has `claimed` more by now; who has nothing gets one whoever gives it.
-            lead = self._lead(giver, group) - claimed
-            if lead <= 1 and (claimed or group.opened + group.connecting):
-                return
-            if giver.group.waiting == 0 and giver.idle:
-                return  # nothing comes back there: idle ones are closed instead
-            giver.owed += 1
-            claimed += 1
 
     async def _open(self, group: Group, bucket: Bucket) -> None:
         key: GroupKey = group.key
@@ -428,13 +365,17 @@ class Pools:
         now = self.clock()
         for backend, server in self.servers.items():
             server.online = self.topology.fit(backend, now)
-        self._share()
+        share(list(self), list(self.groups.values()))
         for group in list(self.groups.values()):
             if group.waiting:
                 self.grow(group)
             self._warm(group)
         for bucket in list(self):
             self._prune(bucket, now)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row per hostgroup, backend and user, for reports."""
+        return rows(self, self.counts)
 
     def close(self) -> None:
         """The worker ends: say goodbye to the servers, and open nothing more."""
@@ -482,47 +423,9 @@ class Pools:
             )
             self.retire(connection, polite=False)
 
-    def rows(self) -> list[dict[str, Any]]:
-        """One row per hostgroup, backend and user, for reports."""
-        found: dict[tuple[int, Backend, bytes], dict[str, Any]] = {}
-        for bucket in self:
-            key: GroupKey = bucket.group.key
-            backend = bucket.server.backend
-            row = found.setdefault(
-                (key.hostgroup, backend, key.account.username),
-                {
-                    "hostgroup": key.hostgroup,
-                    "backend": backend,
-                    "user": key.account.username,
-                    "used": 0,
-                    "free": 0,
-                    "connecting": 0,
-                    "waiting": 0,
-                    "opened": self.counts[backend].opened,
-                    "closed": self.counts[backend].closed,
-                },
-            )
-            row["used"] += bucket.opened - bucket.idle
-            row["free"] += bucket.idle
-            row["connecting"] += bucket.connecting
-            row["waiting"] += bucket.group.waiting
-        return list(found.values())
-
-
-def same_account(one: Group, other: Group) -> bool:
-    """Whether both are of one user."""
-    return bool(one.key.account.username == other.key.account.username)
-
-
-def _sum(buckets: list[Bucket]) -> int:
-    counts: list[int] = [b.opened - b.owed + b.connecting for b in buckets]
-    return sum(counts)
-
 
 IDLE_SPARE_SEC = 10.0
 """How long an idle connection beyond the share that is kept stays for a next burst."""
-IDLE_GRACE_SEC = 0.1
-"""Idle for less, a connection is thought to be in use: its group would want it back at once."""
 RETRY_SEC = 0.2
 """Between two tries to open a connection, while they fail."""
 MOST_AT_ONCE = 64

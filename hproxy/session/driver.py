@@ -37,8 +37,8 @@ class Driver:
         self._services = services
         self.backends = Backends(services)
         self.connector = Connector(services, self.backends, self)
-        self._killer = Killer(services, self.backends)
-        self._change = UserChange(services, self.backends)
+        self.killer = Killer(services, self.backends)
+        self.change = UserChange(services, self.backends)
 
     def greet(self, fd: int, connection: Connection) -> bool:
         """Begin the login of a client that was accepted; False: Connector.serve is to do it.
@@ -56,12 +56,12 @@ class Driver:
             case Kill() as kill:
                 self._kill(session, connection, kill, payload)
             case ChangeUser(packet):
-                work = partial(self._change.run, packet=packet)
-                self._spawn(session, connection, "change", work)
+                work = partial(self.change.run, packet=packet)
+                self.spawn(session, connection, "change", work)
             case _:
                 session.forward(payload)
 
-    def _spawn(
+    def spawn(
         self,
         session: Any,
         connection: Connection,
@@ -93,8 +93,8 @@ class Driver:
             # The backend itself checks who may kill whom.
             session.forward(kill.rewrite(target.backend_login.backend_id))
         else:
-            work = partial(self._killer.elsewhere, target=target, kill=kill)
-            self._spawn(session, connection, "kill", work)
+            work = partial(self.killer.elsewhere, target=target, kill=kill)
+            self.spawn(session, connection, "kill", work)
 
     # -- losses ------------------------------------------------------------------
 
@@ -114,7 +114,7 @@ class Driver:
             reason=os.strerror(error) if error else "closed by client",
         )
         if running and self._services.settings.kill_on_disconnect:
-            self._services.tasks.spawn(self._killer.orphan(connection), f"orphan {connection.id}")
+            self._services.tasks.spawn(self.killer.orphan(connection), f"orphan {connection.id}")
         session.close("client gone during a command")
 
     def backend_lost(self, session: Any, error: int) -> None:

@@ -55,7 +55,8 @@ class Preparer:
                 statements=len(mine),
                 text_bytes=mine.memory,
             )
-            session.concluded(False)
+            if not connection.follow.state.waiting:  # what waits is asked on this connection
+                session.concluded(False)
             session.reply([services.protocol.error_packet(error)])
             return
         traits = self._mysql.classify(text, session.modes)

@@ -141,7 +141,7 @@ def test_a_mistake_of_ours_ends_the_session(
 
     async def work(address: str) -> None:
         async with working(configuration(tmp_path, address), journal) as runtime:
-            monkeypatch.setattr(runtime._driver._change, "run", broken)
+            monkeypatch.setattr(runtime._driver.change, "run", broken)
             caller = await call(runtime)
             caller.channel.seq = 0
             caller.channel.write_packet(change("bob", "x", caller.login))
