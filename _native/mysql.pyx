@@ -21,9 +21,13 @@ split heads: what it has not judged stays with the caller.
 """
 
 cimport cython
+from libc.string cimport memcmp
+
 from hproxy._native.cursor cimport load2, load3, read_lenenc
 
+cdef const unsigned char* MATCHED = b"Rows matched: "
 cdef enum:
+    MATCHED_BYTES = 14
     OK = 0x00
     INFILE = 0xFB
     EOF = 0xFE
@@ -98,8 +102,8 @@ cdef class ResponseScanner:
         self.error = 0
         self.errored = False
         self.stopped = STOP_NONE
-        self.affected = -1
-        self.rowset = False
+        self.affected = self.matched = -1
+        self.warned = self.rowset = False
         self.rows_last = self.rows_before = 0
         self.insert_id = 0
         if reply == REPLY_RESULT:
@@ -175,6 +179,9 @@ cdef class ResponseScanner:
                             self.inside = False
                             self.sequence = p[3]
                         return pos
+                    if size > HEAD_BYTES and p[4] == OK and self.state == SCAN_FIRST and \
+                            length - pos >= 4 + <Py_ssize_t>size:
+                        self.read_matched(p + 4, size)
                     if self.stopped:
                         self.stop_size = 4 + size
                         return pos
@@ -399,10 +406,27 @@ cdef class ResponseScanner:
         self.status = load2(p + pos)
         if have - pos >= 4:
             self.warnings = load2(p + pos + 2)
+            self.warned |= self.warnings != 0
         if self.watch and self.status & STATE_CHANGED:
             self.stopped = STOP_STATE
         self.after = SCAN_FIRST if self.status & MORE_RESULTS else SCAN_DONE
         return True
+
+    cdef void read_matched(self, const unsigned char* p, Py_ssize_t length) noexcept:
+        """How many rows an UPDATE has found, from "Rows matched: 3  Changed: 2  Warnings: 0"."""
+        cdef unsigned long long number
+        cdef Py_ssize_t pos = 1
+        pos += read_lenenc(p + pos, length - pos, &number)
+        pos += read_lenenc(p + pos, length - pos, &number) + 4
+        if pos < length and p[pos] != MATCHED[0]:
+            pos += 1                    # its length, where session state may follow
+        if length - pos <= MATCHED_BYTES or memcmp(p + pos, MATCHED, MATCHED_BYTES) != 0:
+            return
+        pos += MATCHED_BYTES
+        self.matched = 0
+        while pos < length and c"0" <= p[pos] <= c"9":
+            self.matched = self.matched * 10 + p[pos] - c"0"
+            pos += 1
 
     cdef bint finish_eof(self, const unsigned char* p, uint32_t length) noexcept:
         """EOF, or OK with an EOF header, after rows."""
@@ -416,6 +440,7 @@ cdef class ResponseScanner:
                 return False
         elif length >= 5:
             self.warnings = load2(p + 1)
+            self.warned |= self.warnings != 0
             # Of OUT parameters MySQL says only in the EOF before the row that more follows.
             if self.state == SCAN_ROWS and self.status & PS_OUT_PARAMS:
                 carried = self.status & MORE_RESULTS

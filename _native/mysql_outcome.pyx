@@ -13,6 +13,8 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from hproxy._native.cursor cimport load2
 from hproxy._native.decision cimport (
     FOUND_AFFECTED,
+    FOUND_MATCHED,
+    FOUND_NONE,
     FOUND_ONE,
     FOUND_OTHERWISE,
     FOUND_THERE,
@@ -204,13 +206,18 @@ cdef class Outcome(Tracked):
             self.insert_id_seen = 0
         self.row_count = -1 if errored else self.scanner.affected
         if flags & FOUND_OTHERWISE:
-            if flags & FOUND_ONE and not errored:
-                self.found_rows = 1
-                self.held.rows_of = self.serial
+            if errored:
+                return 0
+            if flags & (FOUND_ONE | FOUND_NONE):
+                self.found_rows = 1 if flags & FOUND_ONE else 0
             elif flags & FOUND_AFFECTED and self.scanner.affected >= 0:
                 self.found_rows = self.scanner.affected
-                self.held.rows_of = self.serial
-        elif self.scanner.rowset:
+            elif flags & FOUND_MATCHED and self.scanner.matched >= 0:
+                self.found_rows = self.scanner.matched
+            elif not flags & FOUND_THERE:
+                return 0
+            self.held.rows_of = self.serial
+        elif self.scanner.rowset and self.command != 0x1C:  # found before it is fetched
             self.found_rows = self.scanner.rows_last
             self.held.rows_of = self.serial
         elif flags & FOUND_THERE and not errored:
@@ -219,7 +226,8 @@ cdef class Outcome(Tracked):
 
     cdef int learn_warnings(self, uint32_t flags, bint errored) except -1:
         """Whose warnings the connection has, and whether anybody may ask for them."""
-        if errored or self.scanner.warnings:
+        cdef bint warned = self.scanner.warnings != 0 or self.keeps_warnings and self.scanner.warned
+        if errored or warned:
             self.held.warned_by = self.serial
             # In MariaDB what asks about warnings counts those that were there before.
             if errored or not flags & TRAIT_CONTEXT or not self.keeps_warnings:
@@ -229,7 +237,7 @@ cdef class Outcome(Tracked):
             self.held.warned_by = 0             # nobody's are left there
         if not flags & TRAIT_CONTEXT:
             self.restated = False
-            if errored or self.scanner.warnings or not self.keeps(flags):
+            if errored or warned or not self.keeps(flags):
                 self.context_serial += 1
             if flags & TRAIT_CALC_ROWS and not errored:
                 self.pins |= PIN_FOUND_ROWS
@@ -275,12 +283,17 @@ cdef class Outcome(Tracked):
     def concluded(self, bint warnings, uint32_t flags=0):
         """A command that the driver answered left `warnings` on the connection in hand, or none."""
         self.last = None
+        if self.held is not None and self.pins & PIN_FOUND_ROWS:
+            # A preparation leaves those alone.
+            self.last_uses = self.held.uses
+            self.held.rows_of = self.serial
         if not warnings and self.keeps(flags):
             return
         self.context_serial += 1
         self.pins &= ~<uint32_t>PIN_WARNINGS
         if warnings and self.held is not None:
             self.pins |= PIN_WARNINGS
+            self.held.warned_by = self.serial
 
     def know_insert_id(self, uint64_t value):
         """LAST_INSERT_ID() on the connection in hand, after statements that may have set it.

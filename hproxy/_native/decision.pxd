@@ -27,8 +27,10 @@ cdef enum:                             # protocols/mysql/traits.py says what eac
     FOUND_ONE = 1 << 18                # ours: FOUND_ROWS() is 1 after it
     FOUND_AFFECTED = 1 << 19           # ours: ... the rows it changed
     FOUND_KEPT = 1 << 20               # ours: ... what it was before, whatever rows it has
-    FOUND_THERE = 1 << 21              # ours: ... known to its connection alone
-    FOUND_OTHERWISE = FOUND_ONE | FOUND_AFFECTED | FOUND_KEPT
+    FOUND_THERE = 1 << 21              # ours: ... known to its connection alone, if it has no rows
+    FOUND_NONE = 1 << 22               # ours: ... 0
+    FOUND_MATCHED = 1 << 23            # ours: ... the rows it found, which its OK tells in words
+    FOUND_OTHERWISE = FOUND_ONE | FOUND_AFFECTED | FOUND_KEPT | FOUND_NONE | FOUND_MATCHED
 
 
 cdef class Decision:

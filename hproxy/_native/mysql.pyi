@@ -48,6 +48,12 @@ class ResponseScanner:
     @property
     def errored(self) -> bool: ...
     @property
+    def warned(self) -> bool:
+        """Whether a statement of this response left warnings, though another came after it."""
+    @property
+    def matched(self) -> int:
+        """Rows an UPDATE has found, -1 where its OK does not tell."""
+    @property
     def affected(self) -> int:
         """Rows changed by the last statement; -1: it had rows."""
     @property

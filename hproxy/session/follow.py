@@ -125,6 +125,10 @@ class Follower:
             questions = () if scanner.errored else plan()
             self.apply(session, connection)
             return questions
+        if plan.traits.verb == b"GET" and session.restated and scanner.warnings:
+            # GET DIAGNOSTICS is OK even where there is no such condition; its connection knows.
+            session.row_count = -1
+            session.restated = False
         shared = self._services.multiplex
         assert shared is not None
         if plan.traits.effects & self._mysql.Effect.DDL:
@@ -138,7 +142,7 @@ class Follower:
             changes=tuple(follow.changes),
             tracked=bool(follow.facts.tracking)
             and (scanner.affected >= 0 or scanner.deprecate_eof),
-            warnings=scanner.warnings,
+            warnings=scanner.warnings or int(scanner.warned and session.keeps_warnings),
             insert_id=scanner.insert_id,
         )
         follow.changes.clear()
@@ -173,10 +177,10 @@ class Follower:
         )
         return found
 
-    def plan_prepared(self, connection: Connection, text: bytes) -> Any:
+    def plan_prepared(self, connection: Connection, text: bytes, warnings: bool) -> Any:
         """The questions after a statement was prepared in the session's sight."""
         state = connection.follow.state
-        outcome = self._mysql.Outcome(status=connection.session.status)
+        outcome = self._mysql.Outcome(status=connection.session.status, warnings=int(warnings))
         return state.finished(state.plan_prepare(text), outcome, monotonic())
 
     def restart(self, session: Any, connection: Connection, facts: Any, settings: Any) -> None:
@@ -225,7 +229,9 @@ class Follower:
             session.pin(self._mysql.Pin.WARNINGS, self._mysql.Pin.WARNINGS)
         session.shows_state = self._mysql.shows_state(state)
         session.shows_in_eof = self._mysql.shows_in_eof(state, follow.facts)
-        session.shows_transactions = self._mysql.shows_transactions(follow.facts, connection.login)
+        session.shows_transactions = self._mysql.shows_transactions(
+            state, follow.facts, connection.login
+        )
         # Questions that would have cost the client its warnings are asked after the next one.
         session.watch_next = bool(state.waiting) or state.releases
         if state.last_insert_id is not None:

@@ -142,9 +142,11 @@ class MultiplexDriver(Driver):
         work = partial(self.preparer.prepare_on, statement=statement)
         self.spawn(session, session.tag, "prepare", work)
 
-    async def follow_prepare(self, session: Any, connection: Connection, text: bytes) -> None:
+    async def follow_prepare(
+        self, session: Any, connection: Connection, text: bytes, warnings: bool
+    ) -> None:
         """Learn what preparing `text` did to user variables. Raises TimeoutError, BackendError."""
-        questions = self.follower.plan_prepared(connection, text)
+        questions = self.follower.plan_prepared(connection, text, warnings)
         limit = self._services.settings.connect_timeout_max
         async with asyncio.timeout(limit), self._shared.opening.talk(session.held) as talk:
             await self.follower.ask(session, connection, talk, questions)

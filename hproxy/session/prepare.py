@@ -80,7 +80,7 @@ class Preparer:
             session.concluded(False, decision.flags)
         else:
             statement = await self._anew(session, connection, payload, key, decision)
-        if connection.follow.facts.mysql:
+        if connection.follow.facts.mysql and not session.pins & self._mysql.Pin.FOUND_ROWS:
             session.restated = True  # what was before is as it was, but not on its connection
         if statement is None:
             return
@@ -147,7 +147,7 @@ class Preparer:
         session.concluded(warnings, decision.flags)
         if decision.traits.effects & self._mysql.Effect.USER_VARIABLES:
             try:
-                await self._driver.follow_prepare(session, connection, text)
+                await self._driver.follow_prepare(session, connection, text, warnings)
             except (HProxyError, TimeoutError) as error:
                 session.give_up()
                 self._driver.follower.forget(session, connection)
@@ -175,6 +175,10 @@ class Preparer:
             ):
                 # Where the client prepared it, it had perhaps another schema or sql_mode.
                 context = self._mysql.context_of(statement.statement)
+                state = connection.follow.state
+                if state.waiting and context != session.settings.context:
+                    # To come back here, all of it has to be known.
+                    await self._driver.follower.ask(session, connection, talk, state.settle())
                 out, back = self._driver.leases.detour(pooled, context)
                 try:
                     await talk.perform(out)

@@ -19,7 +19,7 @@ from tests.torture.actor import Side
 from tests.torture.pen import q
 from tests.torture.shrink import Replay
 from tests.torture.stage import staged
-from tests.torture.step import Command, Execute, InitDb, Prepare, Query, Step
+from tests.torture.step import Command, Execute, Fetch, InitDb, Prepare, Query, Reset, Step
 from tests.torture.writer import login_of
 
 ASKS = "SELECT ROW_COUNT(), FOUND_ROWS()"
@@ -71,6 +71,68 @@ SCRIPTS: dict[str, list[tuple[int, Step]]] = {
         (0, q("USE {db}c00")), (0, q("DROP DATABASE {db}c00")), (1, q("SELECT 1")),
         (0, q("SELECT DATABASE()")), (0, q("EXECUTE s")), (0, q("DEALLOCATE PREPARE s")),
         (0, q("SELECT DATABASE()")), (0, q("USE {db}1")), (0, q("SELECT DATABASE()")),
+    ],
+    "warnings of one of several statements": [
+        (0, q("SELECT 1; INSERT IGNORE INTO t00 (id, v) VALUES (1, 'x'), (1, 'y'); SET @b = PI()")),
+        (0, q("SELECT @@warning_count")), (0, q("SHOW WARNINGS")),
+    ],
+    "a routine that waits, and a transaction": [
+        (0, q("SELECT 1; CALL p_var('multi');-- end")), (0, q("SET autocommit = 0")),
+        (0, q("UNLOCK TABLES")), (0, q("SELECT @@autocommit")), (0, q("ROLLBACK")),
+        (0, q("SET autocommit = 1")), (0, q("SELECT @@autocommit")),
+    ],
+    "conditions that are there and are not": [
+        (0, q("SET @b = 1/0")), (0, q("GET DIAGNOSTICS CONDITION 1 @m = MESSAGE_TEXT")),
+        (0, q("GET DIAGNOSTICS @n = NUMBER, @r = ROW_COUNT")),
+        (0, q("GET DIAGNOSTICS CONDITION 1 @m = MESSAGE_TEXT")), (0, q("SELECT @m, @n, @r")),
+    ],
+    "no such condition": [
+        (0, q("SET @a = CAST('y' AS SIGNED)")), (0, q("SELECT 1")),
+        (0, q("GET DIAGNOSTICS CONDITION 9 @m = MESSAGE_TEXT")), (0, q("SELECT ROW_COUNT()")),
+    ],
+    "an execution in another character set than its preparation": [
+        (0, q("PREPARE s FROM 'SELECT LAST_INSERT_ID(), ROW_COUNT()'")),
+        (0, q("SET @c = 'a' 'b', NAMES latin1")), (0, q("EXECUTE s")),
+    ],
+    "rows found by others than SELECT": [
+        (0, q("SELECT 1 UNION SELECT 2")), (0, q("EXPLAIN SELECT 1")), (0, q(ASKS)),
+        (0, q("SELECT v INTO @b FROM t00 WHERE id = -5")), (1, q("SELECT 1")), (0, q(ASKS)),
+        (0, q("SELECT id INTO @b FROM t00 LIMIT 1")), (1, q("SELECT 1")), (0, q(ASKS)),
+        (0, q("SELECT 1 INTO @b")), (1, q("SELECT 1 UNION SELECT 2")), (0, q(ASKS)),
+        (0, q("UPDATE t00 SET v = v")), (1, q("SELECT 1")), (0, q(ASKS)),
+    ],
+    "rows fetched were found before": [
+        (0, Prepare(2, b"SELECT a.id, b.id FROM t00 a, t00 b ORDER BY 1, 2 LIMIT 50")),
+        (0, Execute(2, (), 1)), (0, q("SELECT @a")), (0, Fetch(2, 100)), (0, Reset(2)),
+        (0, q("SELECT FOUND_ROWS()")),
+    ],
+    "rows that are counted, and a preparation": [
+        (0, q("SELECT SQL_CALC_FOUND_ROWS id FROM t00 LIMIT 1")),
+        (0, Prepare(3, b"INSERT INTO t00 (v, n) VALUES (?, ?)")), (0, q(ASKS)),
+    ],
+    "warnings of a preparation": [
+        (0, Prepare(1, b"SELECT @b := ?")), (0, Command(b"\x0e")), (0, q("SHOW WARNINGS")),
+        (0, Prepare(2, b"SELECT * FROM no_such_table")), (0, InitDb(b"{db}1")),
+        (0, q("SHOW WARNINGS")),
+    ],
+    "warnings behind a schema": [
+        (0, q("SET character_set_client = utf16")), (0, q("SET @a = _latin1 x'e9'")),
+        (0, InitDb(b"{db}1")), (0, q("SHOW WARNINGS")),
+    ],
+    "a character set that is not known whole": [
+        (0, Prepare(2, b"UPDATE t00 SET n = ? WHERE id = ?")), (0, q("SELECT 1/0")),
+        (0, q("SET NAMES 'sjis'")), (0, Execute(2, (0, None))), (0, q("SELECT REPEAT('row', 9)")),
+    ],
+    "tracking that is on before it is asked for": [
+        (0, q("SIGNAL SQLSTATE '01000' SET MESSAGE_TEXT = 'just a warning'")),
+        (0, q("SET session_track_state_change = ON")), (0, q("SET @long_name = 1")),
+        (0, q("SET session_track_state_change = DEFAULT")), (0, q("SET @long_name = 2")),
+    ],
+    "nothing is tracked": [
+        (0, q("SET session_track_system_variables = 'no_such_variable'")),
+        (0, q("SET session_track_schema = OFF")), (0, q("START TRANSACTION READ ONLY")),
+        (0, q("SELECT COUNT(*) FROM t00")), (0, q("COMMIT")),
+        (0, q("SET session_track_schema = ON")), (0, q("BEGIN")), (0, q("COMMIT")),
     ],
     "questions and the next transaction": [
         (0, q("SET @w = @@warning_count")), (0, q("SET TRANSACTION READ ONLY")),

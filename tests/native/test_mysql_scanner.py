@@ -219,6 +219,24 @@ def test_an_error_among_the_definitions_ends_the_response(chop: Chop) -> None:
     assert (outcome.done, outcome.error) == (True, 1153)
 
 
+@pytest.mark.parametrize(
+    ("info", "matched"),
+    [
+        (b"Rows matched: 3  Changed: 2  Warnings: 0", 3),
+        (b"\x2cRows matched: 12345  Changed: 0  Warnings: 0", 12345),
+        (b"Rows matched: ", -1),
+        (b"Records: 3  Duplicates: 0  Warnings: 0", -1),
+        (b"", -1),
+    ],
+)
+def test_rows_matched_are_read_from_an_ok_that_came_whole(info: bytes, matched: int) -> None:
+    scanner = ResponseScanner(True)
+    scanner.start(0x03)
+    answer = framed([b"\x00\x02\x00\x02\x00\x00\x00" + info])
+    assert scanner.scan(answer) == len(answer)
+    assert (scanner.done, scanner.matched, scanner.affected) == (True, matched, 2)
+
+
 def test_progress_reports_are_no_end(chop: Chop) -> None:
     report = b"\xff\xff\xff\x01\x01\x02\x00\x00\x00\x04copy"
     data = [report, report, *columns(1, True), report, b"\x01a", report, *eof(True)]

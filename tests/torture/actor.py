@@ -48,10 +48,10 @@ LOOKS = re.compile(rb"(?i)show\b.*\bvariables|session_track_")
 # MariaDB's ids go on from connection to connection: in ERR 1243 and 1421 of commands, and as rows
 # of SHOW WARNINGS, where the length of the text comes before it.
 NUMBERED = re.compile(rb"(?s)^(\xff(?:\xdb\x04|\x8d\x05).*?)\(\d+\)")
-NUMBERED_ROW = re.compile(rb"(?s)(\x04(?:1243|1421)).(.*?)\(\d+\)")
+NUMBERED_ROW = re.compile(rb"(?s)(\x04(?:1243|1421)|(?:\xdb\x04|\x8d\x05)\x00\x00).(.*?)\(\d+\)")
 
 # MariaDB numbers a row where there is none, by whatever ran before.
-ROWLESS = re.compile(rb"(``\.``\.`\w*` at row )\d+")
+ROWLESS = re.compile(rb"((?:``\.``\.`\w*`|for column 'a') at row )\d+")
 
 HINTS = (
     ServerStatus.NO_GOOD_INDEX_USED

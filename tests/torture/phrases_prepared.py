@@ -18,11 +18,14 @@ def statements(pen: Pen, slot: int) -> tuple[tuple[str, int], ...]:
     wanted = "v" if slot % len(BOUND) == STRINGS and not pen.mariadb else "n"
     t, w, k = pen.table(), pen.table("w"), pen.table("k")
     u = pen.user_variable()
-    # MySQL reads a text again, in the character set of then, for values of another class.
+    # MySQL reads a text again, in the character set of then, for values of another class; and
+    # tells of the class a connection had first.
     letter = "ü" if pen.mariadb else "u"
+    classes = "SELECT ?, ?, ?" if pen.mariadb else "SELECT CONCAT(?, ?, ?)"
+    users = "SELECT @a, @b, ?" if pen.mariadb else "SELECT CONCAT(@a, @b, ?)"
     return (
         (f"SELECT * FROM {t} WHERE id = ?", 1), (f"INSERT INTO {t} (v, n) VALUES (?, ?)", 2),
-        ("SELECT ?, ?, ?", 3),
+        (classes, 3),
         (f"UPDATE {t} SET n = n + ? WHERE id <= ?", 2), (f"DELETE FROM {t} WHERE id > ? + 30", 1),
         ("SELECT 1", 0), (f"SET {u} = ?", 1),
         (f"SELECT id, v FROM {t} WHERE {wanted} > ? ORDER BY id", 1),
@@ -37,7 +40,7 @@ def statements(pen: Pen, slot: int) -> tuple[tuple[str, int], ...]:
         ("USE {db}2", 0), ("SET NAMES latin1", 0), (f"SELECT '{letter}', HEX(?)", 1),
         (f"SELECT v FROM {t} ORDER BY id LIMIT ?", 1), ("SELECT f_var(?)", 1),
         (f"CREATE TEMPORARY TABLE tmp{pen.session:02} (a INT)", 0),
-        (f"DROP TEMPORARY TABLE IF EXISTS tmp{pen.session:02}", 0), ("SELECT @a, @b, ?", 1),
+        (f"DROP TEMPORARY TABLE IF EXISTS tmp{pen.session:02}", 0), (users, 1),
         ("SET autocommit = 1", 0), (f"SELECT SQL_CALC_FOUND_ROWS id FROM {t} LIMIT ?", 1),
         ("SELECT 1; SELECT 2", 0), ("SELECT GET_LOCK(CONCAT('{db}" + f"{pen.session:02}', ?), 0)",
         1), ("DO RELEASE_ALL_LOCKS()", 0), (f"REPLACE INTO {t} (id, v) VALUES (?, ?)", 2),

@@ -35,7 +35,7 @@ DANGEROUS = re.compile(
     "internal_tmp|histogram|myisam_|parser_max|xa_|sequence|system_versioning|column_compression|"
     "check_constraint|sql_warnings|sql_notes|sql_safe|sql_auto_is_null|auto_increment|"
     "max_error_count|div_prec|group_concat|standard_compliant|updatable|windowing|lc_messages|"
-    "max_recursive|max_sp_rec|sql_require|block_encryption|sql_quote|original_|immediate_"
+    "max_session_mem|max_recursive|max_sp_rec|sql_require|block_encryption|sql_quote|original_|immediate_"
 )
 # What those among them are worth setting to: they change answers.
 CURATED: dict[str, tuple[str, ...]] = {

@@ -12,7 +12,7 @@ from hproxy.protocols.mysql.constants import Capability
 from tests.support.recording_client import COMMON, Login
 from tests.torture import phrases_data, phrases_prepared, phrases_state
 from tests.torture.pen import Pen, q
-from tests.torture.step import Command, Step
+from tests.torture.step import Command, Execute, Prepare, Step
 from tests.torture.variables import SettableVariable
 
 __all__ = ["CAPABILITIES", "Writer", "login_of"]
@@ -62,6 +62,12 @@ BINDING = re.compile(
 )
 
 
+# After it FOUND_ROWS() is known to its connection alone: what stored code, one of several
+# statements or a cursor has found; in MariaDB also an aggregate that was read from an index.
+FINDS_UNSEEN = re.compile(rb"(?i)\b[pf]_\w+\(|\bEXECUTE\b|;|\bMAX\(|\bEXPLAIN\b|\bINTO w\d")
+FINDS = re.compile(rb"(?i)^\(?(SELECT|SHOW)\b")
+
+
 class Writer:
     """Writes phrase after phrase; `next` gives a step."""
 
@@ -85,6 +91,10 @@ class Writer:
         self.unsettled = 0
         """Steps since it gave up everything."""
         self.pending: deque[Step] = deque()
+        self.prepared: dict[int, bytes] = {}
+        """Texts by slot."""
+        self.unseen = False
+        """FOUND_ROWS() tells now what only the connection knows."""
 
     @property
     def between_phrases(self) -> bool:
@@ -92,6 +102,23 @@ class Writer:
 
     def next(self) -> Step:
         """The next step of the script."""
+        while True:
+            step = self._next()
+            texts = [getattr(step, "sql", b""), *getattr(step, "statements", ())]
+            if isinstance(step, Execute):
+                texts.append(self.prepared.get(step.slot, b"") + b";" * step.flags)
+            elif isinstance(step, Prepare):
+                self.prepared[step.slot] = step.sql
+            if self.unseen and any(b"FOUND_ROWS()" in text for text in texts):
+                continue
+            for text in texts:
+                if FINDS_UNSEEN.search(text):
+                    self.unseen = True
+                elif FINDS.search(text) and not isinstance(step, Prepare):
+                    self.unseen = False
+            return step
+
+    def _next(self) -> Step:
         if not self.pending:
             maker = self.pen.rng.choices(MAKERS, WEIGHTS)[0]
             self.pending.extend(maker(self.pen))

@@ -75,12 +75,25 @@ class Asked(Known):
 
     def _ask_routines(self) -> None:
         self._pin_while(Pin.ROUTINE, self._trial.open)
-        # Outside of a transaction, since MySQL's tables of routines would begin one.
-        status = self._status
-        if status & ServerStatus.IN_TRANS or not status & ServerStatus.AUTOCOMMIT:
+        if self._in_transaction:
             return
         for name in self._trial.summon():
             self._waiting.append(Question(routine_question(*name), QuestionKind.ROUTINE, name))
+
+    def _postpone_routines(self) -> None:
+        """One has begun since they were to be asked for."""
+        if not self._in_transaction:
+            return
+        for question in self._waiting:
+            if question.kind is QuestionKind.ROUTINE:
+                self._trial.postpone((question.names[0], question.names[1]))
+        self._waiting = [q for q in self._waiting if q.kind is not QuestionKind.ROUTINE]
+
+    @property
+    def _in_transaction(self) -> bool:
+        """Whether MySQL's tables of routines would be read in a transaction of the client's."""
+        status = self._status
+        return bool(status & ServerStatus.IN_TRANS) or not status & ServerStatus.AUTOCOMMIT
 
     def answered(self, question: Question, rows: Sequence[Row]) -> tuple[Question, ...]:
         """Learn from an answer; what more there is to ask."""

@@ -88,6 +88,11 @@ class ClientTracking:
         """Whether the client asked to be told of them."""
         return TrackedKind.TRANSACTION_STATE in self._kinds
 
+    def anything(self, variables: frozenset[bytes]) -> bool:
+        """Whether it is told of anything; `variables` are those there are."""
+        names = self._names & (variables | {b"*"})
+        return bool(names or self._kinds)
+
     def statement(self) -> bytes:
         """SET of the client's own values on a connection, for when it wants to see them."""
         values = self._defaults | self.values

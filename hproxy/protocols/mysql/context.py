@@ -17,10 +17,13 @@ from hproxy.protocols.mysql.statement import Trait, Traits
 
 __all__ = ["corrected", "counts_warnings", "found_otherwise", "restate", "shows_warnings"]
 
-# What FOUND_ROWS() is after it: 1, the rows it changed, what it was before, or only the
-# connection knows.
+# What FOUND_ROWS() is after it: 1, the rows it changed, what it was before, 0, the rows an UPDATE
+# has found. THERE: only the connection knows, unless it had rows; with KEPT, whatever it had.
 FOUND_ONE, FOUND_AFFECTED, FOUND_KEPT, FOUND_THERE = 1 << 18, 1 << 19, 1 << 20, 1 << 21
+FOUND_NONE, FOUND_MATCHED = 1 << 22, 1 << 23
 KEEPS_FOUND = frozenset({b"ANALYZE", b"CHECK", b"CHECKSUM", b"HANDLER", b"HELP", b"REPAIR"})
+EXPLAINED = frozenset({b"SELECT", b"INSERT", b"REPLACE", b"UPDATE", b"DELETE", b"WITH"})
+ON_MYSQL = {b"UPDATE": FOUND_MATCHED, b"CALL": FOUND_THERE, b"DO": FOUND_ONE}
 SHOWS_KEEPING = frozenset({b"WARNINGS", b"ERRORS", b"GRANTS"})
 
 
@@ -85,12 +88,15 @@ def found_otherwise(traits: Traits, digest: bytes, mysql: bool) -> int:
     words = digest.upper().split()
     if Trait.MULTI in traits.traits or not words:
         return FOUND_THERE if mysql and Trait.WRITE in traits.traits else 0
-    if mysql and traits.verb in (b"UPDATE", b"CALL"):
+    if words[0] == b"EXPLAIN" and any(word in EXPLAINED for word in words[1:]):
+        return FOUND_KEPT if mysql else FOUND_KEPT | FOUND_THERE
+    if traits.verb == b"SELECT" and b"INTO" in words:
+        table = mysql or Trait.NO_TABLE not in traits.traits
+        return FOUND_AFFECTED if table else FOUND_NONE
+    if mysql and traits.verb in ON_MYSQL:
+        return ON_MYSQL[traits.verb]
+    if not mysql and traits.verb in (b"SET", b"DO") and any(b"SELECT" in word for word in words):
         return FOUND_THERE
-    if mysql and traits.verb == b"DO":
-        return FOUND_ONE
-    if mysql and traits.verb == b"SELECT" and b"INTO" in words:
-        return FOUND_AFFECTED
     if traits.verb in (b"INSERT", b"REPLACE") and b"SELECT" in words:
         return FOUND_AFFECTED
     shown = words[1] if words[0] == b"SHOW" and len(words) > 1 else b""

@@ -38,6 +38,8 @@ class Facts:
     sql_mode: bytes = b""
     mysql: bool = False
     """MySQL rather than MariaDB."""
+    variables: frozenset[bytes] = frozenset()
+    """Names of the session's system variables."""
 
     QUESTIONS: ClassVar[tuple[bytes, ...]] = (
         COLLATIONS,
@@ -79,7 +81,8 @@ class Facts:
         shown = {name: value for name, value in client if name and value is not None}
         sql_mode, version = modes[0] if modes else (b"", b"")
         mysql = b"mariadb" not in (version or b"").lower()
-        return cls(table, fallback, tracking, shown, sql_mode or b"", mysql)
+        known = frozenset(name for name, _ in variables if name)
+        return cls(table, fallback, tracking, shown, sql_mode or b"", mysql, known)
 
     def charset(self, number: int) -> Charset:
         """What a login with that collation id sets."""

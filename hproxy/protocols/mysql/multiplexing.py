@@ -60,11 +60,13 @@ from hproxy.protocols.mysql.routines import RoutineBook
 from hproxy.protocols.mysql.rows import TextResult
 from hproxy.protocols.mysql.settings import NULL_OF, Settings, Step, name_literal, replay
 from hproxy.protocols.mysql.state import Outcome, Plan, Question, SessionState
+from hproxy.protocols.mysql.statement import COMMAND_TRAITS
 from hproxy.protocols.mysql.traits import Effect, Trait, Traits, classify
 
 __all__ = [
     "CHARSET_UTF8MB4",
     "COLLATIONS",
+    "COMMAND_TRAITS",
     "EMPTY_COMMAND",
     "INITIAL_STATUS",
     "INTERRUPTED",
@@ -150,7 +152,6 @@ ROLES: dict[int, str] = {
 }
 # COM_SLEEP to COM_PING without those above: they ask the server for something, once.
 ORDINARY = frozenset({0x00, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0A, 0x0B, 0x0D, 0x0E, 0x0F})
-COMMAND_TRAITS = Traits(Trait.NO_TABLE, Effect(0), b"COMMAND")
 # What may make another LAST_INSERT_ID() than the one its OK shows, if it shows any.
 SETS_LAST_ID = 1 << 16
 # What is prepared of these looks different in every session.
@@ -295,10 +296,11 @@ def finishes(decision: Decision) -> bool:
     return traits.verb in (b"COMMIT", b"ROLLBACK") and left_open
 
 
-def shows_transactions(facts: Facts, login: LoginResult) -> bool:
-    """MySQL tells of transactions whoever takes session state, whatever its variables say."""
+def shows_transactions(state: SessionState, facts: Facts, login: LoginResult) -> bool:
+    """MySQL tells of transactions who is told of anything, whatever the variable for them says."""
     agreed, _ = split(login.capabilities)
-    return facts.mysql and Capability.SESSION_TRACK in agreed
+    told = facts.mysql and Capability.SESSION_TRACK in agreed
+    return told and state.client_tracking.anything(facts.variables)
 
 
 def at_login_multi(login: LoginResult) -> bool:

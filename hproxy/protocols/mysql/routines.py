@@ -173,6 +173,10 @@ class Trial:
         self._summoned |= set(found)
         return found
 
+    def postpone(self, name: Name) -> None:
+        """It was not asked for after all: summon it again."""
+        self._summoned.discard(name)
+
     def answered(self, name: Name, rows: Sequence[Row], package: bool) -> None:
         """What `routine_question` found; `package`: nothing, of what did run."""
         self._summoned.discard(name)

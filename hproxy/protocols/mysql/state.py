@@ -48,7 +48,7 @@ from hproxy.protocols.mysql.settings import (
     charset_of,
     charset_statement,
 )
-from hproxy.protocols.mysql.statement import Trait, Traits
+from hproxy.protocols.mysql.statement import COMMAND_TRAITS, Trait, Traits
 from hproxy.protocols.mysql.traits import classify
 from hproxy.protocols.mysql.variables import Assignment, Target, ValueKind
 
@@ -147,7 +147,7 @@ class SessionState(Asked):
 
     def plan_schema(self, schema: bytes) -> Plan:
         """COM_INIT_DB."""
-        return Plan((Effects(use=schema),))
+        return Plan((Effects(use=schema),), COMMAND_TRAITS)
 
     def set_multi_statements(self, on: bool, at_login: bool) -> None:
         """COM_SET_OPTION succeeded; `at_login` is what the login had agreed on."""
@@ -159,9 +159,24 @@ class SessionState(Asked):
         if len(found) != 1 or found[0].executed is None or found[0].using:
             return None
         inner = self.settings.statement(found[0].executed)
-        if inner is None or b"?" in inner.text or inner.context != self.settings.context:
+        if inner is None or b"?" in inner.text or not self._means_the_same(inner):
             return None
         return inner.text
+
+    def _means_the_same(self, prepared: Prepared) -> bool:
+        """Whether the text of it would be read now as it was when it was prepared."""
+        now, then = self.settings.context, prepared.context
+        if now == then:
+            return True
+        plain = prepared.text.isascii() and not any(quote in prepared.text for quote in b"'\"`")
+        return plain and all(
+            one == other
+            for one, other in (
+                (now.schema, then.schema),
+                (now.variable(b"sql_mode"), then.variable(b"sql_mode")),
+                (now.variable(b"old_mode"), then.variable(b"old_mode")),
+            )
+        )
 
     def _read(self, sql: bytes, modes: int) -> list[Effects]:
         return [read(statement, modes) for statement in split(tokens(sql, modes))]
@@ -237,6 +252,7 @@ class SessionState(Asked):
             # A GET DIAGNOSTICS that fails adds to what there is to be read, and who has read
             # a part (`SET @a = ROW_COUNT()`) may read on.
             self._pin_while(Pin.WARNINGS, True)
+        self._postpone_routines()
         # A question that reads a table would be the next transaction.
         if self.pins & (Pin.WARNINGS | Pin.FOUND_ROWS | Pin.NEXT_TRANSACTION):
             return ()
@@ -440,6 +456,11 @@ class SessionState(Asked):
             what = following(name)
             if what is Following.TRACKING:
                 asking.client_tracking[name] = None
+                # The answer may have to wait, and the next statement is told already.
+                if value.kind is ValueKind.DEFAULT:
+                    self.client_tracking.set(name, None)
+                elif value.kind is not ValueKind.EXPRESSION:
+                    self.client_tracking.set(name, value.text.strip(b"\"'"))
             elif name == b"timestamp" and (
                 value.kind is ValueKind.DEFAULT or value.text.strip(b"+-0.") == b""
             ):

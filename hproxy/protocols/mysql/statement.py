@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from hproxy.protocols.mysql.flags import PeerFlag
 
-__all__ = ["SLOW_EFFECTS", "Effect", "Trait", "Traits"]
+__all__ = ["COMMAND_TRAITS", "SLOW_EFFECTS", "Effect", "Trait", "Traits"]
 
 
 class Trait(PeerFlag):
@@ -100,3 +100,7 @@ class Traits:
     """The first keyword, or keywords, in capitals: SELECT, CREATE TABLE."""
     routines: tuple[bytes, ...] = ()
     """Procedures called and functions that are not built in, qualified as written."""
+
+
+COMMAND_TRAITS = Traits(Trait.NO_TABLE, Effect(0), b"COMMAND")
+"""Of a command without a text."""

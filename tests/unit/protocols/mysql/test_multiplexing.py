@@ -51,10 +51,18 @@ def test_our_connections_track_what_clients_need_not() -> None:
 
 
 @pytest.mark.parametrize("version", [b"9.0.1", b"10.11.6-MariaDB"])
-def test_only_mysql_tells_everybody_of_transactions(version: bytes) -> None:
-    mysql = version == b"9.0.1"
-    assert multiplexing.shows_transactions(facts_of(version), login(TRACKING)) == mysql
-    assert not multiplexing.shows_transactions(facts_of(version), login(MODERN))
+def test_mysql_tells_of_transactions_who_is_told_of_anything(version: bytes) -> None:
+    mysql, known = version == b"9.0.1", facts_of(version)
+    state = multiplexing.session_state(Settings.make(), known, multiplexing.RoutineBook())
+    assert multiplexing.shows_transactions(state, known, login(TRACKING)) == mysql
+    assert not multiplexing.shows_transactions(state, known, login(MODERN))
+    state.client_tracking.set(b"session_track_schema", b"OFF")
+    assert multiplexing.shows_transactions(state, known, login(TRACKING)) == mysql
+    for names in (b"", b"no_such_variable"):
+        state.client_tracking.set(b"session_track_system_variables", names)
+        assert not multiplexing.shows_transactions(state, known, login(TRACKING))
+    state.client_tracking.set(b"session_track_state_change", b"ON")
+    assert multiplexing.shows_transactions(state, known, login(TRACKING)) == mysql
 
 
 # -- commands ---------------------------------------------------------------------------
