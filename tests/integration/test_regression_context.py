@@ -86,6 +86,16 @@ SCRIPTS: dict[str, list[tuple[int, Step]]] = {
         (0, q("GET DIAGNOSTICS @n = NUMBER, @r = ROW_COUNT")),
         (0, q("GET DIAGNOSTICS CONDITION 1 @m = MESSAGE_TEXT")), (0, q("SELECT @m, @n, @r")),
     ],
+    "a string that is none, in a variable": [
+        (0, q("SET NAMES utf8")), (0, Query("SELECT @c := '\U0001f418'".encode())),
+        (1, q("SELECT 1")), (0, q("SELECT HEX(@c), CHARSET(@c)")), (0, q("SELECT DATABASE()")),
+    ],
+    "tracking that is set twice before it is asked for": [
+        (0, q("SET session_track_system_variables = 'no_such_variable'")),
+        (0, q("SET session_track_system_variables = 'autocommit,sql_mode'")),
+        (0, q("SELECT COUNT(*) FROM t00")), (0, q("SET LOCAL sort_buffer_size = 400000")),
+        (0, q("SET sql_mode = ''")),
+    ],
     "no such condition": [
         (0, q("SET @a = CAST('y' AS SIGNED)")), (0, q("SELECT 1")),
         (0, q("GET DIAGNOSTICS CONDITION 9 @m = MESSAGE_TEXT")), (0, q("SELECT ROW_COUNT()")),

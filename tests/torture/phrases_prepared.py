@@ -108,7 +108,7 @@ def repeated(pen: Pen) -> list[Step]:
             (f"INSERT INTO {t} (v, n) VALUES (?, ?)", ((b"x", 1), (b"yyy", 2), (None, 3),
             (b"zzzzz", None))),
             (f"SELECT * FROM {t} WHERE id = ?", ((1,), (2,), (None,), (100,))),
-            ("SELECT ?, ?, ?", ((1, b"a", 1.5), (2, b"bbb", -1.5), (None, None, None))),
+            ("SELECT CONCAT(?, ?, ?)", ((1, b"a", 1.5), (2, b"bbb", -1.5), (None, None, None))),
             (f"UPDATE {t} SET n = ? WHERE id = ?", ((5, 1), (6, 2))),
         )
     )  # fmt: skip

@@ -33,6 +33,8 @@ class Asked(Known):
     def _ask(self, asking: Asking) -> None:
         ask = self._waiting.append
         if asking.client_tracking:
+            # Before tracking is ours again, also for what waits already.
+            self._waiting[:] = [each for each in self._waiting if each.sql != self._tracking]
             names = tuple(asking.client_tracking)
             if sql := followed.show(names):
                 ask(Question(sql, QuestionKind.CLIENT_TRACKING, names))

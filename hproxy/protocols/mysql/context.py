@@ -36,8 +36,8 @@ def shows_warnings(text: bytes) -> bool:
 def restate(text: bytes, row_count: int, found_rows: int, modes: int) -> bytes:
     """The statement with ROW_COUNT() and FOUND_ROWS() as the numbers they stand for.
 
-    A select item that is nothing else keeps its name. In a text of several statements only the
-    first one asks about what came before the text.
+    A select item that is nothing else, or assigns it, keeps its name. In a text of several
+    statements only the first one asks about what came before the text.
     """
     words = tokens(text, modes)
     out, last = [], 0
@@ -49,11 +49,14 @@ def restate(text: bytes, row_count: int, found_rows: int, modes: int) -> bytes:
         if value is None or following != [b"(", b")"]:
             continue
         end = words[at + 2].end
-        before = words[at - 1].text.upper() if at else b""
+        start = at
+        if at > 2 and words[at - 1].text == b":=" and words[at - 2].text.startswith(b"@"):
+            start = at - 2  # an item that assigns it is called by all of its text, too
+        before = words[start - 1].text.upper() if start else b""
         after = words[at + 3].text.upper() if at + 3 < len(words) else b""
         name = b""
         if before in (b"SELECT", b",") and after in (b"", b",", b";", b"FROM", b"LIMIT"):
-            name = b" AS `" + text[token.start : end].replace(b"`", b"``") + b"`"
+            name = b" AS `" + text[words[start].start : end].replace(b"`", b"``") + b"`"
         # Still called, for the type of the column and the warnings that the call makes.
         called = text[token.start : end]
         out.append(text[last : token.start] + b"IF(1,%d,%s)" % (value, called) + name)

@@ -235,7 +235,8 @@ class Known:
     def _keep_user(self, name: bytes, made: bytes | None) -> None:
         settings = self.settings.with_users({name: made})
         size = sum(len(value) for _, value in settings.users)
-        if len(settings.users) > USERS_LIMIT or size > USER_BYTES:
+        too_much = len(settings.users) > USERS_LIMIT or size > USER_BYTES
+        if too_much or (made is not None and not user_variables.well_formed(made)):
             self._held.add(b"@" + name)
             settings = self.settings.with_users({name: None})
         else:

@@ -20,7 +20,15 @@ from collections.abc import Iterator, Sequence
 from hproxy.protocols.mysql.settings import NULL_OF, WIDE, Charset, charset_of, name_literal
 from hproxy.protocols.mysql.variables import Value, ValueKind
 
-__all__ = ["COLUMNS", "can_be_named", "expression", "question", "read_back", "string_of"]
+__all__ = [
+    "COLUMNS",
+    "can_be_named",
+    "expression",
+    "question",
+    "read_back",
+    "string_of",
+    "well_formed",
+]
 
 COLUMNS = 6  # of the answer, per variable
 
@@ -30,6 +38,14 @@ NAME = re.compile(rb"[ -~]{1,64}")
 PLAIN = re.compile(rb"'([ -&(-\[\]-~]*)'")
 BITS = re.compile(rb"[xXbB]'[0-9A-Fa-f]*'|0[xb][0-9A-Fa-f]+")
 DECIMAL = re.compile(rb"[0-9]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?")
+# Servers look at strings of these when an introducer is in front of them; one may have got into a
+# variable all the same, by an assignment within an expression.
+CODECS = {
+    b"utf8": "utf-8", b"utf8mb3": "utf-8", b"utf8mb4": "utf-8", b"gbk": "gbk", b"sjis": "shift_jis",
+    b"cp932": "cp932", b"big5": "big5", b"ujis": "euc_jp", b"eucjpms": "euc_jp", b"euckr": "euc_kr",
+    b"gb2312": "gb2312", b"gb18030": "gb18030", b"ascii": "ascii",
+}  # fmt: skip
+THREE_BYTES = frozenset({b"utf8", b"utf8mb3"})
 STRING = re.compile(rb"_([a-z0-9]+) x'([0-9a-f]*)'(?: COLLATE ([a-z0-9_]+))?")
 
 
@@ -71,6 +87,18 @@ def string_of(made: bytes, client: bytes) -> bytes | None:
     value = bytes.fromhex(found[2].decode())
     same = found[1] == client or (value.isascii() and found[1] not in WIDE)
     return value if same else None
+
+
+def well_formed(made: bytes) -> bool:
+    """Whether servers take such an expression: they refuse bytes that are no text."""
+    found = STRING.search(made)
+    if found is None or found[1] not in CODECS:
+        return True
+    try:
+        text = bytes.fromhex(found[2].decode()).decode(CODECS[found[1]])
+    except UnicodeDecodeError:
+        return False
+    return found[1] not in THREE_BYTES or all(letter <= "\uffff" for letter in text)
 
 
 def question(names: Sequence[bytes], mariadb: bool) -> bytes:

@@ -61,6 +61,11 @@ def test_who_asks_for_warnings(sql: bytes, shows: bool, counts: bool) -> None:
             b"SELECT IF(1,3,found_rows ( )) AS `found_rows ( )`,"
             b" IF(1,7,row_count()) AS `row_count()` LIMIT 1",
         ),
+        (
+            b"SELECT @a := ROW_COUNT(), 1",
+            b"SELECT @a := IF(1,7,ROW_COUNT()) AS `@a := ROW_COUNT()`, 1",
+        ),
+        (b"SELECT 1 + @a := ROW_COUNT()", b"SELECT 1 + @a := IF(1,7,ROW_COUNT())"),
         # The client's own name stays, and a part of an item has none.
         (b"SELECT ROW_COUNT() AS n", b"SELECT IF(1,7,ROW_COUNT()) AS n"),
         (b"SELECT ROW_COUNT() + 1", b"SELECT IF(1,7,ROW_COUNT()) + 1"),

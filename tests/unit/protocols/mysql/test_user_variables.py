@@ -13,6 +13,7 @@ from hproxy.protocols.mysql.user_variables import (
     question,
     read_back,
     string_of,
+    well_formed,
 )
 from hproxy.protocols.mysql.variables import Value, ValueKind
 
@@ -85,6 +86,23 @@ MYSQL: Recorded = [
 def test_read_back(row: list[bytes | None], made: bytes | None) -> None:
     assert len(row) == COLUMNS
     assert read_back(row) == made
+
+
+@pytest.mark.parametrize(
+    ("made", "fine"),
+    [
+        (b"7", True),
+        (b"_utf8mb3 x'c3bc' COLLATE utf8mb3_bin", True),
+        (b"_utf8mb3 x'f09f9098' COLLATE utf8mb3_bin", False),
+        (b"_utf8mb4 x'f09f9098' COLLATE utf8mb4_bin", True),
+        (b"NULL OF _utf8mb4 x''", True),
+        (b"_utf8mb4 x'ff' COLLATE utf8mb4_bin", False),
+        (b"_latin1 x'ff' COLLATE latin1_bin", True),
+        (b"_ascii x'ff' COLLATE ascii_bin", False),
+    ],
+)
+def test_strings_that_servers_refuse(made: bytes, fine: bool) -> None:
+    assert well_formed(made) is fine
 
 
 def test_questions_quote_names() -> None:
