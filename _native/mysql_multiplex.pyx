@@ -179,12 +179,16 @@ cdef class Multiplexed(Prepared):
                 self.client.close()     # all was said by both: no farewell to wait for
             self.hang_up("quit")
             return 0
-        if kind == BY_PING and self.held is None and size == 1:
+        if kind == BY_PING and size == 1 and (self.held is None or self.asked_since()):
             self.command = p[4]
             self.commands += 1
             self.nothing_done()
             return 5
         return self.to_driver(p, have, size)
+
+    cdef bint asked_since(self) noexcept:
+        """Whether the last on the connection in hand was a question of ours, and not to be told."""
+        return self.held.uses != self.last_uses and not self.pins & PIN_WARNINGS
 
     cdef Py_ssize_t query(self, unsigned char* p, Py_ssize_t have, Py_ssize_t size) except -2:
         cdef const unsigned char* text = p + 5

@@ -12,6 +12,7 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from hproxy._native.cursor cimport load2
 from hproxy._native.decision cimport (
+    COUNT_KEPT,
     FOUND_AFFECTED,
     FOUND_MATCHED,
     FOUND_NONE,
@@ -178,6 +179,7 @@ cdef class Outcome(Tracked):
         self.status = self.scanner.status       # an ERR leaves what the OKs before it have told
         if not self.status & STATUS_IN_TRANSACTION:
             self.wrote = False
+            self.told_begin = 0         # its end may have been told to nobody
         if errored:
             if not self.status & STATUS_AUTOCOMMIT or \
                     self.status & STATUS_IN_TRANSACTION and flags & TRAIT_ENDS:
@@ -204,7 +206,8 @@ cdef class Outcome(Tracked):
         elif flags & TRAIT_SETS_LAST_ID:
             self.insert_id_open = True
             self.insert_id_seen = 0
-        self.row_count = -1 if errored else self.scanner.affected
+        if errored or not flags & COUNT_KEPT:
+            self.row_count = -1 if errored else self.scanner.affected
         if flags & FOUND_OTHERWISE:
             if errored:
                 return 0

@@ -30,6 +30,7 @@ cdef enum:                             # protocols/mysql/traits.py says what eac
     FOUND_THERE = 1 << 21              # ours: ... known to its connection alone, if it has no rows
     FOUND_NONE = 1 << 22               # ours: ... 0
     FOUND_MATCHED = 1 << 23            # ours: ... the rows it found, which its OK tells in words
+    COUNT_KEPT = 1 << 24               # ours: ROW_COUNT() is what it was before
     FOUND_OTHERWISE = FOUND_ONE | FOUND_AFFECTED | FOUND_KEPT | FOUND_NONE | FOUND_MATCHED
 
 

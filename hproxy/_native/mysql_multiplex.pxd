@@ -24,6 +24,7 @@ cdef class Multiplexed(Prepared):
     cdef Py_ssize_t missing                 # bytes of it still to come
 
     cdef Py_ssize_t look(self, unsigned char* p, Py_ssize_t have) except -2
+    cdef bint asked_since(self) noexcept
     cdef Py_ssize_t query(self, unsigned char* p, Py_ssize_t have, Py_ssize_t size) except -2
     cdef Py_ssize_t gather(self, unsigned char* p, Py_ssize_t have, Py_ssize_t size) except -2
     cdef Py_ssize_t refuse_command(self, unsigned char* p, Py_ssize_t have) except -2

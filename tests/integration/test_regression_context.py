@@ -96,6 +96,20 @@ SCRIPTS: dict[str, list[tuple[int, Step]]] = {
         (0, q("SELECT COUNT(*) FROM t00")), (0, q("SET LOCAL sort_buffer_size = 400000")),
         (0, q("SET sql_mode = ''")),
     ],
+    "diagnostics count no rows": [
+        (0, q("SELECT 1")), (0, q("GET DIAGNOSTICS @n = NUMBER, @r = ROW_COUNT")),
+        (0, q("GET DIAGNOSTICS @n = NUMBER, @r = ROW_COUNT")), (0, q("SELECT @n, @r")),
+        (0, q("SELECT ROW_COUNT()")),
+    ],
+    "a question that leaves a warning, and COM_PING": [
+        (0, q("BEGIN")), (0, q("DO @a := x'00ff10'")), (0, q("SELECT @a")), (0, Command(b"\x0e")),
+        (0, q("COMMIT")),
+    ],
+    "a transaction whose end was not told": [
+        (0, q("COMMIT AND CHAIN")), (0, q("SET session_track_system_variables = ''")),
+        (0, q("COMMIT")), (0, q("DO 0")), (0, q("DO 0")), (0, q("DO 0")), (0, q("DO 0")),
+        (0, q("DO 0")), (0, q("START TRANSACTION")),
+    ],
     "no such condition": [
         (0, q("SET @a = CAST('y' AS SIGNED)")), (0, q("SELECT 1")),
         (0, q("GET DIAGNOSTICS CONDITION 9 @m = MESSAGE_TEXT")), (0, q("SELECT ROW_COUNT()")),

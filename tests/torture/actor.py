@@ -43,6 +43,8 @@ __all__ = ["Actor", "Answer", "Side", "shown"]
 NOWHERE = 0x7FFFFFF0
 SCHEMA = 1  # SESSION_TRACK_SCHEMA
 VARIABLE = 0  # SESSION_TRACK_SYSTEM_VARIABLES
+STATE = 2  # SESSION_TRACK_STATE_CHANGE
+LOOKED = 5
 TRANSACTION = (4, 5)  # SESSION_TRACK_TRANSACTION_CHARACTERISTICS and _STATE
 LOOKS = re.compile(rb"(?i)show\b.*\bvariables|session_track_")
 # MariaDB's ids go on from connection to connection: in ERR 1243 and 1421 of commands, and as rows
@@ -86,8 +88,8 @@ class Actor:
         self.common = self.own[:-1] + b"_"
         self.statements: dict[int, int] = {}
         self.closed = False
-        self.looked = False
-        """At its session variables within the transaction that is open, or ends now."""
+        self.looked = 0
+        """At its session variables, so many statements outside of transactions ago at most."""
         self.schemas: list[bytes] = []
         """What it was told of its schema last, if anything."""
         self.client = self._connect()
@@ -113,7 +115,7 @@ class Actor:
         if self.closed and not isinstance(step, Reconnect):
             return ((-1, b"<closed before>"),)
         if isinstance(step, Query):
-            self.looked |= LOOKS.search(step.sql) is not None
+            self.looked = LOOKED if LOOKS.search(step.sql) else self.looked
         try:
             self._do(step)
         except Refused as refused:
@@ -129,14 +131,22 @@ class Actor:
         except OSError:
             extra = ((-1, b"<closed>"),)
             self.closed = True
-        got = tuple((frame.sequence, self._mapped(frame.payload)) for frame in self.client.take())
+        # That state has changed is told by the next OK where rows left no room for it, which may
+        # have been rows of ours.
+        hidden = (STATE, *TRANSACTION * bool(self.looked))
+        frames = self.client.take()
+        got = tuple((frame.sequence, self._mapped(frame.payload, hidden)) for frame in frames)
         status = ending(got, self.client.capabilities).status
-        self.looked &= status is None or ServerStatus.IN_TRANS in status
+        if status is not None and ServerStatus.IN_TRANS not in status:
+            self.looked = max(0, self.looked - 1)
         return got + extra
 
-    def _mapped(self, payload: bytes) -> bytes:
+    def _mapped(self, payload: bytes, hidden: tuple[int, ...]) -> bytes:
         payload = payload.replace(self.own, self.common)
-        payload = _sorted_track(payload, self.client.capabilities, self.looked, self.schemas)
+        payload = payload.replace(
+            self.own.hex().upper().encode(), self.common.hex().upper().encode()
+        )
+        payload = _sorted_track(payload, self.client.capabilities, hidden, self.schemas)
         payload = ROWLESS.sub(rb"\1N", _without_hints(payload))
         return NUMBERED_ROW.sub(rb"\1.\2(N)", NUMBERED.sub(rb"\1(N)", payload))
 
@@ -232,13 +242,14 @@ class Actor:
 
 
 def _sorted_track(
-    payload: bytes, capabilities: Capability, looked: bool, schemas: list[bytes]
+    payload: bytes, capabilities: Capability, hidden: tuple[int, ...], schemas: list[bytes]
 ) -> bytes:
     """An OK with its tracked variables in order: MariaDB's own is that of a hash.
 
     A flag of session state with nothing behind it is taken for none: neither tells anything.
-    What is told of transactions is left out for who has `looked` at session variables in one:
-    they are shown by switching the connection's tracking, which forgets what it would have told.
+    What is told of transactions is `hidden` for who has looked at session variables in one, or
+    shortly before: they are shown by switching the connection's tracking, which forgets what it
+    would have told.
     A schema that was told before (the last of `schemas`) is left out: MariaDB tells it again some
     time after it ran a statement that was prepared in another.
     """
@@ -259,8 +270,7 @@ def _sorted_track(
         if told and told[-1:] == schemas[-1:]:
             entries = [entry for entry in entries if entry[0] != SCHEMA]
         schemas[:] = told[-1:] or schemas
-        if looked:
-            entries = [entry for entry in entries if entry[0] not in TRANSACTION]
+        entries = [entry for entry in entries if entry[0] not in hidden]
     except (MalformedPacket, ValueError):
         return payload  # a row that begins like an OK
     entries.sort(key=lambda entry: (entry[0] != VARIABLE, entry[1] if not entry[0] else b""))

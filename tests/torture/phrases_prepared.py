@@ -22,7 +22,7 @@ def statements(pen: Pen, slot: int) -> tuple[tuple[str, int], ...]:
     # tells of the class a connection had first.
     letter = "ü" if pen.mariadb else "u"
     classes = "SELECT ?, ?, ?" if pen.mariadb else "SELECT CONCAT(?, ?, ?)"
-    users = "SELECT @a, @b, ?" if pen.mariadb else "SELECT CONCAT(@a, @b, ?)"
+    users = "SELECT @a, @b, ?" if pen.mariadb else "SELECT CONCAT('a', ?)"
     return (
         (f"SELECT * FROM {t} WHERE id = ?", 1), (f"INSERT INTO {t} (v, n) VALUES (?, ?)", 2),
         (classes, 3),

@@ -80,7 +80,7 @@ CURATED: dict[str, tuple[str, ...]] = {
     "profiling_history_size": ("15", "30"),
     "net_retry_count": ("10", "11"),
     "binlog_row_image": ("'FULL'", "MINIMAL"),
-    "default_tmp_storage_engine": ("MyISAM", "InnoDB"),
+    "default_tmp_storage_engine": ("MEMORY", "InnoDB"),
 }
 # What differs by itself, from connection to connection or from one second to the next.
 UNSTEADY = (

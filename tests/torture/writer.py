@@ -68,6 +68,11 @@ FINDS_UNSEEN = re.compile(rb"(?i)\b[pf]_\w+\(|\bEXECUTE\b|;|\bMAX\(|\bEXPLAIN\b|
 FINDS = re.compile(rb"(?i)^\(?(SELECT|SHOW)\b")
 
 
+# Without autocommit MariaDB takes what making a temporary table has left for a transaction, until
+# the next table is read, which may be our question for a user variable.
+UNSURE = re.compile(rb"(?i)autocommit\s*:?=\s*(0|OFF)|p_autocommit\(0")
+
+
 class Writer:
     """Writes phrase after phrase; `next` gives a step."""
 
@@ -93,6 +98,8 @@ class Writer:
         self.pending: deque[Step] = deque()
         self.prepared: dict[int, bytes] = {}
         """Texts by slot."""
+        self.sure = False
+        """A table was just read."""
         self.unseen = False
         """FOUND_ROWS() tells now what only the connection knows."""
 
@@ -126,6 +133,11 @@ class Writer:
             # A question between the steps of a phrase, where none was expected.
             return phrases_state.probe(self.pen)[0]
         step = self.pending.popleft()
+        if self.pen.mariadb and UNSURE.search(getattr(step, "sql", b"")) and not self.sure:
+            self.sure = True
+            self.pending.appendleft(step)
+            return q(f"SELECT 1 FROM {self.pen.table()} LIMIT 1")
+        self.sure = False
         self.unsettled += 1
         texts = (getattr(step, "sql", b""), *getattr(step, "statements", ()))
         if any(map(BINDING.search, texts)):

@@ -21,6 +21,8 @@ __all__ = ["corrected", "counts_warnings", "found_otherwise", "restate", "shows_
 # has found. THERE: only the connection knows, unless it had rows; with KEPT, whatever it had.
 FOUND_ONE, FOUND_AFFECTED, FOUND_KEPT, FOUND_THERE = 1 << 18, 1 << 19, 1 << 20, 1 << 21
 FOUND_NONE, FOUND_MATCHED = 1 << 22, 1 << 23
+# ROW_COUNT() is what it was before.
+COUNT_KEPT = 1 << 24
 KEEPS_FOUND = frozenset({b"ANALYZE", b"CHECK", b"CHECKSUM", b"HANDLER", b"HELP", b"REPAIR"})
 EXPLAINED = frozenset({b"SELECT", b"INSERT", b"REPLACE", b"UPDATE", b"DELETE", b"WITH"})
 ON_MYSQL = {b"UPDATE": FOUND_MATCHED, b"CALL": FOUND_THERE, b"DO": FOUND_ONE}
@@ -91,6 +93,8 @@ def found_otherwise(traits: Traits, digest: bytes, mysql: bool) -> int:
     words = digest.upper().split()
     if Trait.MULTI in traits.traits or not words:
         return FOUND_THERE if mysql and Trait.WRITE in traits.traits else 0
+    if traits.verb == b"GET":
+        return FOUND_KEPT | COUNT_KEPT
     if words[0] == b"EXPLAIN" and any(word in EXPLAINED for word in words[1:]):
         return FOUND_KEPT if mysql else FOUND_KEPT | FOUND_THERE
     if traits.verb == b"SELECT" and b"INTO" in words:

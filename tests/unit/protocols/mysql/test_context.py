@@ -7,6 +7,7 @@ import pytest
 
 from hproxy._native.digest import digest
 from hproxy.protocols.mysql.context import (
+    COUNT_KEPT,
     FOUND_AFFECTED,
     FOUND_KEPT,
     FOUND_MATCHED,
@@ -112,6 +113,7 @@ def test_diagnostics_are_corrected(sql: bytes, corrections: tuple[bytes, ...]) -
         (b"EXPLAIN SELECT 1", FOUND_KEPT | FOUND_THERE, FOUND_KEPT),
         (b"EXPLAIN t", 0, 0),
         (b"SELECT 1 INTO @a", FOUND_NONE, FOUND_AFFECTED),
+        (b"GET DIAGNOSTICS @n = NUMBER", FOUND_KEPT | COUNT_KEPT, FOUND_KEPT | COUNT_KEPT),
         (b"SET @a = (SELECT MAX(a) FROM t)", FOUND_THERE, 0),
         (b"SET @a = 1", 0, 0),
         (b"CALL p()", 0, FOUND_THERE),
