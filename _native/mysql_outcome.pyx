@@ -179,7 +179,8 @@ cdef class Outcome(Tracked):
         self.status = self.scanner.status       # an ERR leaves what the OKs before it have told
         if not self.status & STATUS_IN_TRANSACTION:
             self.wrote = False
-            self.told_begin = 0         # its end may have been told to nobody
+            if flags & TRAIT_ENDS and not errored:
+                self.told_begin = 0     # its OK has told so, if it had words for it
         if errored:
             if not self.status & STATUS_AUTOCOMMIT or \
                     self.status & STATUS_IN_TRANSACTION and flags & TRAIT_ENDS:

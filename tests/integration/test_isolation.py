@@ -55,8 +55,8 @@ def test_the_scripts_are_steady(stage: Stage) -> None:
 
 def test_a_connection_for_everybody(proxy: ProxyFactory, stage: Stage) -> None:
     running = multiplexing(proxy, stage.server)
-    steps = {"mariadb": 2500, "mysql": 1500}[stage.server.name]
-    plan = Plan(seed=12, steps=steps, sessions=20)
+    seed = {"mariadb": 32, "mysql": 36}[stage.server.name]
+    plan = Plan(seed=seed, steps=15_000, sessions=20)
     assert verdict(stage, plan, (running.host, running.port)) == ""
 
 
@@ -72,7 +72,7 @@ def test_few_connections_for_many(proxy: ProxyFactory, stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("connections", "plan"),
     [
-        (1000, Plan(seed=12, steps=2500, sessions=20)),
+        (1000, Plan(seed=12, steps=30_000, sessions=20)),
         (5, Plan(seed=13, steps=2500, sessions=30, hold=4)),
     ],
     ids=["everybody", "few"],

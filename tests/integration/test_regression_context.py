@@ -110,6 +110,16 @@ SCRIPTS: dict[str, list[tuple[int, Step]]] = {
         (0, q("COMMIT")), (0, q("DO 0")), (0, q("DO 0")), (0, q("DO 0")), (0, q("DO 0")),
         (0, q("DO 0")), (0, q("START TRANSACTION")),
     ],
+    "rows of a new table": [
+        (0, q("SELECT 1 UNION SELECT 2")), (0, q("CREATE TEMPORARY TABLE tmp00 AS SELECT 1 AS a")),
+        (0, q(ASKS)), (0, q("DROP TEMPORARY TABLE tmp00")),
+    ],
+    "a transaction that an error has ended": [
+        (0, q("SET SESSION TRANSACTION READ ONLY")), (0, q("BEGIN")),
+        (0, q("ALTER TABLE t00 COMMENT 'x'")), (0, q("SELECT COUNT(*) FROM t00")),
+        (0, q("SET collation_connection = DEFAULT")), (0, q("COMMIT")),
+        (0, q("SET SESSION TRANSACTION READ WRITE")),
+    ],
     "no such condition": [
         (0, q("SET @a = CAST('y' AS SIGNED)")), (0, q("SELECT 1")),
         (0, q("GET DIAGNOSTICS CONDITION 9 @m = MESSAGE_TEXT")), (0, q("SELECT ROW_COUNT()")),

@@ -21,8 +21,8 @@ def statements(pen: Pen, slot: int) -> tuple[tuple[str, int], ...]:
     # MySQL reads a text again, in the character set of then, for values of another class; and
     # tells of the class a connection had first.
     letter = "ü" if pen.mariadb else "u"
-    classes = "SELECT ?, ?, ?" if pen.mariadb else "SELECT CONCAT(?, ?, ?)"
-    users = "SELECT @a, @b, ?" if pen.mariadb else "SELECT CONCAT('a', ?)"
+    classes = "SELECT ?, ?, ?" if pen.mariadb else "SELECT LENGTH(CONCAT(?, ?, ?))"
+    users = "SELECT @a, @b, ?" if pen.mariadb else "SELECT LENGTH(CONCAT('a', ?))"
     return (
         (f"SELECT * FROM {t} WHERE id = ?", 1), (f"INSERT INTO {t} (v, n) VALUES (?, ?)", 2),
         (classes, 3),
@@ -108,7 +108,8 @@ def repeated(pen: Pen) -> list[Step]:
             (f"INSERT INTO {t} (v, n) VALUES (?, ?)", ((b"x", 1), (b"yyy", 2), (None, 3),
             (b"zzzzz", None))),
             (f"SELECT * FROM {t} WHERE id = ?", ((1,), (2,), (None,), (100,))),
-            ("SELECT CONCAT(?, ?, ?)", ((1, b"a", 1.5), (2, b"bbb", -1.5), (None, None, None))),
+            ("SELECT LENGTH(CONCAT(?, ?, ?))", ((1, b"a", 1.5), (2, b"bbb", -1.5),
+            (None, None, None))),
             (f"UPDATE {t} SET n = ? WHERE id = ?", ((5, 1), (6, 2))),
         )
     )  # fmt: skip

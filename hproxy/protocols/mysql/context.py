@@ -97,6 +97,8 @@ def found_otherwise(traits: Traits, digest: bytes, mysql: bool) -> int:
         return FOUND_KEPT | COUNT_KEPT
     if words[0] == b"EXPLAIN" and any(word in EXPLAINED for word in words[1:]):
         return FOUND_KEPT if mysql else FOUND_KEPT | FOUND_THERE
+    if traits.verb.startswith(b"CREATE") and any(b"SELECT" in word for word in words):
+        return FOUND_KEPT | FOUND_THERE
     if traits.verb == b"SELECT" and b"INTO" in words:
         table = mysql or Trait.NO_TABLE not in traits.traits
         return FOUND_AFFECTED if table else FOUND_NONE

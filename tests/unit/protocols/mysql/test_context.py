@@ -112,6 +112,7 @@ def test_diagnostics_are_corrected(sql: bytes, corrections: tuple[bytes, ...]) -
         (b"UPDATE t SET a = 1", 0, FOUND_MATCHED),
         (b"EXPLAIN SELECT 1", FOUND_KEPT | FOUND_THERE, FOUND_KEPT),
         (b"EXPLAIN t", 0, 0),
+        (b"CREATE TABLE t AS SELECT 1", FOUND_KEPT | FOUND_THERE, FOUND_KEPT | FOUND_THERE),
         (b"SELECT 1 INTO @a", FOUND_NONE, FOUND_AFFECTED),
         (b"GET DIAGNOSTICS @n = NUMBER", FOUND_KEPT | COUNT_KEPT, FOUND_KEPT | COUNT_KEPT),
         (b"SET @a = (SELECT MAX(a) FROM t)", FOUND_THERE, 0),
