@@ -106,6 +106,10 @@ class Actor:
 
     def close(self) -> None:
         with suppress(OSError):
+            if not self.closed:
+                # MySQL can lose a table whose connection ends while it is flushed FOR EXPORT.
+                with suppress(Refused, MalformedPacket, IndexError):
+                    self.client.query("UNLOCK TABLES")
             self.client.send(bytes([constants.Command.QUIT]))
         self.client.close()
 
