@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from inspect import CORO_CREATED, getcoroutinestate
 from typing import Any
 
 __all__ = ["TaskSet"]
@@ -21,11 +22,21 @@ class TaskSet:
         return len(self._tasks)
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any], name: str) -> Callable[[], object]:
-        """Run `coroutine` in the background; the result cancels it."""
-        task = asyncio.get_running_loop().create_task(coroutine, name=name)
+        """Run `coroutine` in the background; the result cancels it, once it has begun.
+
+        Before, nothing of it would ever run: neither would what it does in the end."""
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(coroutine, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._done)
-        return task.cancel
+
+        def cancel() -> None:
+            if getcoroutinestate(coroutine) == CORO_CREATED:
+                loop.call_soon(task.cancel)
+            else:
+                task.cancel()
+
+        return cancel
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
@@ -34,6 +45,7 @@ class TaskSet:
 
     async def cancel_all(self) -> None:
         """Cancel what runs and wait until it has ended."""
+        await asyncio.sleep(0)  # all have begun then
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

@@ -82,3 +82,23 @@ def test_cancel_all_waits_for_the_end(run: Run) -> None:
         assert ended == [True]
 
     run(work())
+
+
+def test_what_is_cancelled_at_once_begins_and_cleans_up(run: Run) -> None:
+    ended: list[str] = []
+
+    async def cleans_up(name: str) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(name)
+
+    async def work() -> None:
+        tasks = TaskSet(Failures())
+        tasks.spawn(cleans_up("one"), "one")()
+        await until(lambda: not len(tasks))
+        tasks.spawn(cleans_up("all"), "all")
+        await tasks.cancel_all()
+        assert (ended, len(tasks)) == (["one", "all"], 0)
+
+    run(work())
