@@ -21,14 +21,18 @@ class TaskSet:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def spawn(self, coroutine: Coroutine[Any, Any, Any], name: str) -> Callable[[], object]:
-        """Run `coroutine` in the background; the result cancels it, once it has begun.
+    def spawn(
+        self, coroutine: Coroutine[Any, Any, Any], name: str, *, begins: bool = False
+    ) -> Callable[[], object]:
+        """Run `coroutine` in the background; the result cancels it.
 
-        Before, nothing of it would ever run: neither would what it does in the end."""
+        `begins`: not before its first step, so that what it does in the end is done."""
         loop = asyncio.get_running_loop()
         task = loop.create_task(coroutine, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        if not begins:
+            return task.cancel
 
         def cancel() -> None:
             if getcoroutinestate(coroutine) == CORO_CREATED:
@@ -45,7 +49,6 @@ class TaskSet:
 
     async def cancel_all(self) -> None:
         """Cancel what runs and wait until it has ended."""
-        await asyncio.sleep(0)  # all have begun then
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

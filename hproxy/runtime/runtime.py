@@ -254,7 +254,7 @@ class Runtime:
             registry.leave(connection)
             return
         login = self._driver.connector.serve(fd, connection)
-        connection.busy = services.tasks.spawn(login, f"login {connection.id}")
+        connection.busy = services.tasks.spawn(login, f"login {connection.id}", begins=True)
 
     def _turn_away(self, fd: int, packet: bytes) -> None:
         """Say why and close at once: whoever is beyond the limit shall hold no descriptor.

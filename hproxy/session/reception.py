@@ -116,7 +116,7 @@ class Reception:
         connection: Connection = guest.connection
         begun = Begun(guest, scrambles, profile, seconds)
         login = self._serve(channel, connection, begun)
-        connection.busy = self._services.tasks.spawn(login, f"login {connection.id}")
+        connection.busy = self._services.tasks.spawn(login, f"login {connection.id}", begins=True)
 
     def abandoned(self, connection: Connection) -> None:
         """We end before the client has logged in."""
