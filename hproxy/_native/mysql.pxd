@@ -78,14 +78,14 @@ cdef class ResponseScanner:
     cdef bint fresh                     # no packet of this response was judged yet
     cdef readonly uint16_t status       # last SERVER_STATUS flags seen
     cdef readonly uint16_t warnings
-    cdef readonly bint warned           # there were some in this response, perhaps not in the last OK
+    cdef readonly bint warned           # some statement of this response left some
     cdef readonly uint64_t rows         # rows seen in this response
     cdef readonly uint16_t error        # last error number, 0 without
     cdef readonly bint errored          # this response ended with ERR
     cdef bint watch                     # stop in front of what a pooled session must see first
     cdef Stop stopped
     cdef uint32_t stop_size             # frame bytes, header included, of what it stopped at
-    cdef readonly int64_t matched       # rows found by an UPDATE, where its OK tells; -1: it does not
+    cdef readonly int64_t matched       # rows an UPDATE has found; -1: its OK does not tell
     cdef readonly int64_t affected      # rows changed by the last statement; -1: it had rows
     cdef readonly bint rowset           # there were rows, or could have been
     cdef readonly uint64_t rows_last    # rows of the last result that had some
