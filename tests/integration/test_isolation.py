@@ -56,7 +56,7 @@ def test_the_scripts_are_steady(stage: Stage) -> None:
 def test_a_connection_for_everybody(proxy: ProxyFactory, stage: Stage) -> None:
     running = multiplexing(proxy, stage.server)
     seed = {"mariadb": 32, "mysql": 36}[stage.server.name]
-    plan = Plan(seed=seed, steps=6_000, sessions=20)
+    plan = Plan(seed=seed, steps=15_000, sessions=20)
     assert verdict(stage, plan, (running.host, running.port)) == ""
 
 

@@ -19,6 +19,7 @@ import pytest
 
 from hproxy.runtime import Runtime
 from tests.integration.conftest import direct
+from tests.integration.database import Side
 from tests.support.gateway import Gateway
 from tests.support.pooled import Client, ServerError, client, clients, go, pooled, until
 from tests.support.server import Server
@@ -223,13 +224,13 @@ def test_what_runs_is_cut(tmp_path: Path, server: Server, table: str) -> None:
         reader, writer, bound = await clients(both.runtime, 3)
         await bound.run("BEGIN")
         await bound.run(f"INSERT INTO {table} VALUES (1, 1)")
-        await reader.send("SELECT SLEEP(1), 'read'")
-        await writer.send(f"INSERT INTO {table} SELECT 2, SLEEP(1)")
-        await bound.send("SELECT SLEEP(1)")
-        await until(lambda: both.first.open >= 3, "all run")
-        await asyncio.sleep(0.2)
+        await reader.send("SELECT SLEEP(1), 'read cut'")
+        await writer.send(f"INSERT INTO {table} SELECT 2, SLEEP(1) /* write cut */")
+        await bound.send("SELECT SLEEP(1) /* bound cut */")
+        with Side(server) as side:
+            await until(lambda: len(side.threads(" cut")) == 3, "all run")
         both.set(both.first, "OFFLINE_HARD")
-        assert await reader.read() == [("0", "read")]
+        assert await reader.read() == [("0", "read cut")]
         for session in (writer, bound):
             with pytest.raises(ServerError) as cut:
                 await session.read()
@@ -275,7 +276,8 @@ def test_all_are_lost_and_come_back(tmp_path: Path, server: Server, table: str) 
         for session in sessions:
             await session.send("SELECT @me")
         assert await bound.error("SELECT 1") == 2013
-        await asyncio.sleep(1.0)
+        tried = both.second.attempts
+        await until(lambda: both.second.attempts >= tried + 2, "it is tried again and again")
         both.second.reopen()
         begun = monotonic()
         for number, session in enumerate(sessions):

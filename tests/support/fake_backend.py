@@ -228,6 +228,11 @@ class FakeBackend:
         finally:
             connection.sock.close()
 
+    @property
+    def quiet(self) -> bool:
+        """No connection is open."""
+        return all(connection.sock.fileno() < 0 for connection in self._open)
+
     def cut(self) -> None:
         """End every connection there is now; new ones are welcome."""
         for connection in self._open:
