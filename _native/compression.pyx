@@ -37,10 +37,6 @@ cdef enum:
 cdef Py_ssize_t holding = 0     # bytes of unfinished packets, of all streams
 
 
-def held_bytes():
-    return holding
-
-
 cdef inline bint walk(Walk* at, unsigned char byte) noexcept:
     """Take one byte of a packet's head; True for the last, its number."""
     if at.head < 3:

@@ -397,10 +397,6 @@ cdef class BackendConnection(Owner):
         return recv(self.endpoint.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 and errno == EAGAIN
 
     @property
-    def held_by(self):
-        return self.holder
-
-    @property
     def free(self):
         return self.is_idle
 

@@ -25,6 +25,3 @@ class CompressedStream:
         """The packets in `data` and what came before it; for tests and clients of ours."""
     def send(self, data: bytes) -> bytes:
         """`data`, whole packets or parts of them, in frames."""
-
-def held_bytes() -> int:
-    """Bytes of packets to clients that are held until they are whole, in all connections."""

@@ -164,8 +164,6 @@ class BackendConnection(Owner):
     def quiet(self) -> bool:
         """Nothing was left unread by who had it before."""
     @property
-    def held_by(self) -> Any: ...
-    @property
     def free(self) -> bool:
         """Whether it is idle."""
     @property

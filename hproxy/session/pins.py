@@ -18,16 +18,26 @@ def pin_rows(services: Services) -> list[dict[str, Any]]:
         session = connection.session
         if session is None or not connection.pooled:
             continue
-        for reason in services.protocol.multiplexing.reasons(session.pins, session.in_transaction):
-            held = session.held
+        multiplexing = services.protocol.multiplexing
+        held = session.held
+        # Of those that native code keeps by itself only the first statement is known.
+        records = {
+            record.reason.name: record
+            for record in connection.follow.state.records
+            if record.reason & multiplexing.STATE_PINS
+        }
+        for reason in multiplexing.reasons(session.pins, session.in_transaction):
+            record = records.get(reason)
+            since = record.since if record is not None else session.pinned_since
+            by = record.statement if record is not None else session.pinned_by
             rows.append(
                 {
                     "reason": reason,
                     "session": connection.id,
                     "user": connection.login.user if connection.login else b"",
                     "backend": str(held.bucket.server.backend) if held is not None else "",
-                    "seconds": monotonic() - session.pinned_since if session.pinned_since else 0.0,
-                    "statement": session.pinned_by or b"",
+                    "seconds": monotonic() - since if since else 0.0,
+                    "statement": by or b"",
                 }
             )
     return rows

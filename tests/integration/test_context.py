@@ -81,6 +81,21 @@ def test_kept_warnings_do_not_keep_a_transaction_from_its_writer(
     go(work())
 
 
+def test_every_pin_tells_its_own_statement(tmp_path: Path, server: Server) -> None:
+    async def work() -> None:
+        async with Gateway(server) as gateway, pooled(tmp_path, gateway.row) as runtime:
+            ann = await client(runtime)
+            await ann.run("CREATE TEMPORARY TABLE test.one (a INT)")
+            await ann.run("SELECT GET_LOCK('test every pin', 0)")
+            await ann.run("SELECT 1")  # answered when what GET_LOCK has done is known
+            first, second = sorted(runtime.port.pins(), key=lambda pin: -pin["seconds"])
+            assert (first["reason"], second["reason"]) == ("TEMP_TABLE", "USER_LOCK")
+            assert first["statement"] == "CREATE TEMPORARY TABLE test.one (a INT)"
+            assert second["statement"] == "SELECT GET_LOCK(?,...)"
+
+    go(work())
+
+
 def test_found_rows_is_what_the_session_found(tmp_path: Path, server: Server) -> None:
     async def work() -> None:
         async with Gateway(server) as gateway, pooled(tmp_path, gateway.row | TWO) as runtime:

@@ -27,11 +27,12 @@ import mysql.connector
 import MySQLdb
 import pymysql
 import pytest
-from sqlalchemy import URL, Engine, ForeignKey, String, create_engine, func, select, text
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
+from sqlalchemy import URL, Engine, create_engine, func, select, text
+from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 from tests.integration.conftest import direct
+from tests.integration.test_sqlalchemy import Author, Base, Book
 from tests.support.process import eventually
 from tests.support.server import Server
 from tests.torture.observed import Observed
@@ -55,25 +56,6 @@ KEEPERS = {
     2: ("TRANSACTION", "BEGIN", "ROLLBACK"),
     3: ("TEMP_TABLE", "CREATE TEMPORARY TABLE kept (a INT)", "DROP TABLE kept"),
 }
-
-
-class Base(DeclarativeBase):
-    pass
-
-
-class Author(Base):
-    __tablename__ = "author"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(String(100), unique=True)
-    books: Mapped[list[Book]] = relationship(back_populates="author", cascade="all, delete-orphan")
-
-
-class Book(Base):
-    __tablename__ = "book"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    title: Mapped[str] = mapped_column(String(200))
-    author_id: Mapped[int] = mapped_column(ForeignKey("author.id"))
-    author: Mapped[Author] = relationship(back_populates="books")
 
 
 TABLES = (

@@ -16,18 +16,13 @@ from hypothesis import strategies as st
 from hproxy._native.digest import TEXT_BYTES, Digester, digest, stable_hash
 from hproxy.protocols.mysql.lexer import (
     ANSI_QUOTES,
-    BIG5,
-    GB18030,
     GBK,
     NO_BACKSLASH_ESCAPES,
-    SAFE,
-    SJIS,
     Kind,
     tokens,
 )
 from tests.native.digest_reference import reference_digest
-
-MODES = [quotes | group for quotes in range(4) for group in (SAFE, GBK, SJIS, BIG5, GB18030)]
+from tests.unit.protocols.mysql.test_lexer import MODES
 
 
 def hashed(sql: bytes, modes: int = 0) -> tuple[int, int]:

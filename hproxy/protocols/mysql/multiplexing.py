@@ -309,11 +309,6 @@ def at_login_multi(login: LoginResult) -> bool:
     return Capability.MULTI_STATEMENTS in agreed
 
 
-def use_text(schema: bytes) -> bytes:
-    """COM_INIT_DB as a statement."""
-    return b"USE `" + schema.replace(b"`", b"``") + b"`"
-
-
 def restore_users(settings: Settings, plan: Plan) -> list[bytes]:
     """Statements that give the user variables of `plan` the values they have in `settings`."""
     names = sorted({name for effects in plan.effects for name in effects.users})

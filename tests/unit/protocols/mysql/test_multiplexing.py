@@ -89,7 +89,6 @@ def test_query_attributes_are_put_before_our_own_statements_where_agreed() -> No
 
 def test_steps_of_ours() -> None:
     assert multiplexing.insert_id_step(7).payload == b"\x03SET last_insert_id=7"
-    assert multiplexing.use_text(b"a`b") == b"USE `a``b`"
 
 
 # -- pins -------------------------------------------------------------------------------
