@@ -218,6 +218,11 @@ cdef class Channel(Owner):
     # -- end of life -----------------------------------------------------------
 
     @property
+    def gone(self):
+        """Whether nothing more can come from the peer."""
+        return self.failure is not None
+
+    @property
     def clean(self):
         """Whether all that came was read, and the peer is there as far as is known."""
         return self.failure is None and len(self.held) == self.taken

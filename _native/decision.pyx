@@ -5,6 +5,9 @@
     key = digest of the text, mixed with what else the decision rests on (account, schema)
     get: young ── hit ──> it        put: young full? old is forgotten, young becomes old
           └ old ── hit ──> it, and young again
+
+What query rules decide by the text itself has the text in its key, and a cache of its own: texts
+are many, and are not to drive out what holds for all of them.
 """
 
 cimport cython
@@ -14,19 +17,47 @@ from libc.stdlib cimport calloc, free
 
 from hproxy._native.pool cimport Group
 from hproxy._native.statistics cimport DigestCounters
+from hproxy._native.tally cimport CommandCounters
+
+
+cdef enum:
+    MOST_TEXTS = 4096
+
+
+@cython.final
+cdef class Tally:
+
+    def __init__(self, tuple rules not None):
+        self.rules = rules
 
 
 @cython.final
 cdef class Decision:
 
     def __init__(self, int flags, Group writer not None, Group reader,
-                 DigestCounters counters not None, traits, bytes text not None):
+                 DigestCounters counters not None, traits, bytes text not None, *,
+                 verdict=None, Tally tally=None, double time_limit=0.0, long next_flag=-1,
+                 int multiplex=-1, DigestCounters reader_counters=None,
+                 CommandCounters command=None):
         self.flags = flags
         self.writer = writer
         self.reader = reader
         self.counters = counters
+        self.reader_counters = reader_counters
+        self.command = command
         self.traits = traits
         self.text = text
+        self.verdict = verdict
+        self.tally = tally
+        self.time_limit = time_limit
+        self.next_flag = next_flag
+        self.multiplex = multiplex
+
+    cdef void count(self) noexcept:
+        """A statement was received for which it holds."""
+        self.uses += 1
+        if self.tally is not None:
+            self.tally.count += 1
 
 
 @cython.final
@@ -115,6 +146,24 @@ cdef class DecisionCache:
         self.drop(self.young)
         self.drop(self.old)
         self.young_count = self.old_count = 0
+        if self.texts is not None:
+            self.texts.clear()
+
+    cdef DecisionCache of_texts(self):
+        if self.texts is None:
+            self.texts = DecisionCache(min(2 * self.limit, <Py_ssize_t>MOST_TEXTS))
+        return self.texts
+
+    def entries(self):
+        """All that is kept, each once; those of single texts as well."""
+        cdef uint64_t at
+        cdef dict found = {}
+        for at in range(self.mask + 1):
+            if self.young[at].decision != NULL:
+                found[id(<object>self.young[at].decision)] = <object>self.young[at].decision
+            if self.old[at].decision != NULL:
+                found[id(<object>self.old[at].decision)] = <object>self.old[at].decision
+        return list(found.values()) + (self.texts.entries() if self.texts is not None else [])
 
     def __len__(self):
         return self.young_count + self.old_count

@@ -435,6 +435,8 @@ cdef class Digester:
         cdef unsigned char c
 
         self.dropped = 0
+        self.comment_at = -1
+        self.comment_size = 0
         self.a = mix(SECRET[0] ^ <uint64_t>modes, SECRET[1])
         self.b = mix(SECRET[2] ^ <uint64_t>modes, SECRET[3])
         while p < end:
@@ -595,6 +597,10 @@ cdef class Digester:
                     continue
                 q = comment_end(p + 2, end)
                 if end - p < 3 or p[2] != c'+':
+                    if self.comment_at < 0 and q - p >= 4 and \
+                            (q - 1)[0] == c'/' and (q - 2)[0] == c'*':
+                        self.comment_at = p + 2 - sql
+                        self.comment_size = q - p - 4
                     p = q
                     continue
                 # A hint is copied as it is.
@@ -768,6 +774,18 @@ cdef class Digester:
 
 def digest(sql, int modes=0):
     return Digester().read(sql, modes)
+
+
+def first_comment(const unsigned char[::1] sql not None, int modes=0):
+    cdef Digester digester
+    if not sql.shape[0]:
+        return b""
+    digester = Digester()
+    digester.run(&sql[0], sql.shape[0], modes)
+    if digester.comment_at < 0:
+        return b""
+    return PyBytes_FromStringAndSize(
+        <const char*>&sql[0] + digester.comment_at, digester.comment_size)
 
 
 def stable_hash(const unsigned char[::1] text not None):

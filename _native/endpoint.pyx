@@ -529,12 +529,16 @@ cdef class Endpoint(Pollable):
             self.send_fin()
 
     cpdef close(self):
+        cdef int fd = self.part()
+        if fd >= 0:
+            c_close(fd)
+
+    cpdef int part(self) except -2:
         cdef int fd = self.fd
         if fd < 0:
-            return
+            return -1
         self.reactor.remove(self)
         self.fd = -1
-        c_close(fd)
         self.owner = None
         self.tls = self.incoming = self.outgoing = self.frames = None
         self.deadline = 0
@@ -543,6 +547,7 @@ cdef class Endpoint(Pollable):
         free(self.inbox)
         self.inbox = NULL
         self.inbox_length = 0
+        return fd
 
     @property
     def closed(self):

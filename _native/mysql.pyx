@@ -23,7 +23,7 @@ split heads: what it has not judged stays with the caller.
 cimport cython
 from libc.string cimport memcmp
 
-from hproxy._native.cursor cimport load2, load3, read_lenenc
+from hproxy._native.cursor cimport load2, load3, load4, read_lenenc
 
 cdef const unsigned char* MATCHED = b"Rows matched: "
 cdef enum:
@@ -344,6 +344,7 @@ cdef class ResponseScanner:
             if length < 12:
                 self.fault_code = FAULT_SHORT
                 return False
+            self.prepared_id = load4(p + 1)
             self.columns_next = load2(p + 5)
             self.columns = load2(p + 7)
             self.warnings = load2(p + 10)

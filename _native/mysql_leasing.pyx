@@ -6,12 +6,18 @@
          │            ├── idle, other settings: driver.align           │
          │            └── none: WAITING in the group's line, granted   └ pins, a transaction: kept
          └ a question about the statement before: `last` again, if nobody used it meanwhile
+
+Where an account's transactions are not persistent, the connection of one waits aside while query
+rules have a statement run in another hostgroup, and is taken back behind it.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
 
 from hproxy._native.decision cimport (
+    RULED_ROUTE,
+    TRAIT_BEGINS,
     TRAIT_CONTEXT,
+    TRAIT_ENDS,
     TRAIT_FOUND_ROWS,
     TRAIT_LAST_ID,
     TRAIT_NO_TABLE,
@@ -25,7 +31,7 @@ from hproxy._native.mysql_session cimport (
     SESSION_WAITING,
     Session,
 )
-from hproxy._native.pool cimport BackendConnection, Group
+from hproxy._native.pool cimport BackendConnection, Group, Server
 
 cdef bytes CLOSE_STATEMENT = b"\x05\x00\x00\x00\x19"
 cdef uint64_t UNKNOWN_ID = <uint64_t>-1
@@ -74,10 +80,15 @@ cdef class Leasing(Session):
         if flags & (TRAIT_CONTEXT | TRAIT_LAST_ID) and self.held is None and \
                 self.keeps_context():
             found.bucket.take(found)
+            found.bucket.group.acquired += 1
             self.attach(found)
             return True
         group = self.target(self.decision)
-        found = group.take(self.settings)
+        if self.avoided is None:
+            found = group.take(self.settings)
+        else:
+            found = group.take_beside(self.settings, self.avoided)
+            self.avoided = None
         if found is None:
             if group.waiting >= group.queue_limit:
                 self.session_state = SESSION_SLOW
@@ -113,12 +124,18 @@ cdef class Leasing(Session):
         return 0
 
     cdef int attach(self, BackendConnection connection) except -1:
+        cdef Server server = connection.bucket.server
         self.held = connection
+        server.used += 1
+        if server.used > server.most_used:
+            server.most_used = server.used
         connection.holder = self
         self.backend = connection.endpoint
         connection.endpoint.owner = self
         if connection.bucket.group.sticky:
             self.pins |= PIN_SESSION_MODE
+        if self.sticks:
+            self.pins |= PIN_NO_MULTIPLEX
         return 0
 
     # -- giving it back ------------------------------------------------------------
@@ -128,11 +145,13 @@ cdef class Leasing(Session):
         self.held = None
         self.backend = None
         if connection is not None:
+            connection.bucket.server.used -= 1
             connection.holder = None
             connection.endpoint.owner = connection
-        self.pins &= ~<uint32_t>PIN_SESSION_MODE
+        self.pins &= ~<uint32_t>(PIN_SESSION_MODE | PIN_NO_MULTIPLEX)
         self.doubtful = False
         self.pinned_since = 0.0
+        self.transaction_since = 0.0
         self.pinned_by = None
         # Paused because the backend was slow? It is another's from here on.
         if self.client.paused and self.client.inbox_length < INBOX_LIMIT and \
@@ -146,11 +165,14 @@ cdef class Leasing(Session):
             for number in connection.statements.retire():
                 connection.send(CLOSE_STATEMENT + int(number).to_bytes(4, "little"))
         self.last = connection
-        return connection.bucket.group.release(connection)
+        connection.bucket.group.release(connection)
+        return self.take_back()
 
     cdef int settle(self) except -1:
         """Give the connection back unless something holds it."""
-        if self.held is None or self.pins or self.status & STATUS_IN_TRANSACTION:
+        if self.held is None:
+            return self.take_back()
+        if self.pins or self.status & STATUS_IN_TRANSACTION:
             return 0
         if self.insert_id_open:
             if self.exact_insert_ids or self.insert_id_seen == 0:
@@ -162,6 +184,56 @@ cdef class Leasing(Session):
             self.held.insert_id = UNKNOWN_ID
             self.last_insert_id = self.insert_id_seen
         return self.let_go()
+
+    # -- more than one -------------------------------------------------------------
+
+    cdef bint leaves(self) except -1:
+        """Whether the statement is for another hostgroup than that of the open transaction, and
+        means there what it means here."""
+        cdef uint32_t flags = self.decision.flags
+        cdef uint32_t light = PIN_WARNINGS | PIN_FOUND_ROWS | PIN_NO_MULTIPLEX
+        return flags & RULED_ROUTE and self.status & STATUS_IN_TRANSACTION and \
+            not flags & (TRAIT_BEGINS | TRAIT_ENDS | TRAIT_CONTEXT | TRAIT_LAST_ID) and \
+            not self.pins & ~light and \
+            self.target(self.decision).key.hostgroup != self.held.bucket.group.key.hostgroup
+
+    cdef int set_aside(self) except -1:
+        """The connection of a transaction waits; what was aside before, there is only one, is in
+        hand now if the statement is for that."""
+        cdef BackendConnection before = self.aside
+        cdef uint32_t status = self.aside_status, pins = self.aside_pins
+        cdef bint id_open = self.aside_id_open
+        cdef uint64_t id_seen = self.aside_id_seen
+        self.aside_status = self.status
+        self.aside_pins = self.pins
+        self.aside_id_open = self.insert_id_open
+        self.aside_id_seen = self.insert_id_seen
+        self.aside = self.detach()
+        self.pins = 0
+        self.status &= ~<uint32_t>STATUS_IN_TRANSACTION
+        self.insert_id_open = False
+        self.last_uses = 0              # nothing is left of the statement before
+        if before is not None:
+            self.attach(before)
+            self.pins |= pins
+            self.status = status
+            self.insert_id_open = id_open
+            self.insert_id_seen = id_seen
+        return 0
+
+    cdef int take_back(self) except -1:
+        """Nothing is in hand: what waits aside is."""
+        if self.aside is None or self.session_state == SESSION_CLOSED:
+            return 0
+        cdef BackendConnection connection = self.aside
+        self.aside = None
+        self.attach(connection)
+        self.pins |= self.aside_pins
+        self.status = self.aside_status
+        self.insert_id_open = self.aside_id_open
+        self.insert_id_seen = self.aside_id_seen
+        self.last_uses = 0
+        return 0
 
     def hold_until_answered(self):
         """Keep the connection, as if in a transaction, until an answer tells that there is none.
@@ -195,7 +267,8 @@ cdef class Leasing(Session):
         pending |= PIN_WARNINGS | PIN_FOUND_ROWS
         return self.session_state == SESSION_IDLE and self.held is not None and \
             self.pins & (PIN_WARNINGS | PIN_FOUND_ROWS) != 0 and (self.pins & ~pending) == 0 and \
-            not self.status & STATUS_IN_TRANSACTION and self.client.inbox_length == 0
+            not self.status & STATUS_IN_TRANSACTION and \
+            (self.client.inbox_length == 0 or self.leaving)
 
     def begin_yield(self):
         """The driver asks what is left behind; `settled` gives the connection back."""
@@ -207,7 +280,7 @@ cdef class Leasing(Session):
 
     @property
     def in_transaction(self):
-        return (self.status & STATUS_IN_TRANSACTION) != 0
+        return (self.status & STATUS_IN_TRANSACTION) != 0 or self.aside is not None
 
     @property
     def autocommit(self):

@@ -241,6 +241,8 @@ cdef class Greeter:
         if self.users is not self.services.users or self.settings is not self.services.settings:
             self.forget()
         guest.key = without_proof(p, at, guest.secure)
+        if self.shut(guest):
+            return None
         found = self.known.get(guest.key)
         if found is not None:
             return found if self.holds(found) else None
@@ -250,11 +252,20 @@ cdef class Greeter:
             return found
         return None
 
+    cdef bint shut(self, Guest guest) except -1:
+        """Whether too many wrong passwords have come from there, or for this name: then not even
+        a right one is let in here."""
+        cdef object guard = self.services.guard
+        cdef Py_ssize_t end
+        if not guard.alert:
+            return False
+        end = guest.key.index(b"\0", 1 + HEAD)
+        return not guard.is_open(guest.connection.host, guest.key[1 + HEAD:end])
+
     cdef bint holds(self, Admission admission) except -1:
         """Whether who was let in so would be let in now."""
         cdef object account = admission.account
         return account.secret is admission.secret and \
-            account.sessions < account.max_connections and \
             self.users is self.services.users and self.settings is self.services.settings
 
     def forget(self):
@@ -306,7 +317,8 @@ cdef class Guest(Owner):
             return size
         # Time has passed since it was found: it may hold no more.
         if admission.proven(data + 4, size, self.switched) and admission.mould is not None and \
-                self.greeter.holds(admission):
+                self.greeter.holds(admission) and not self.greeter.shut(self) and \
+                admission.account.enter():
             self.admit(admission, 4)
             return 4 + size
         self.hand_over(self.deadline - clock())
@@ -321,7 +333,7 @@ cdef class Guest(Owner):
             admission = self.greeter.find(self, p, &at)
         if admission is not None and not admission.switched:
             if admission.proven(p + at.proof, at.proof_length, self.scramble) and \
-                    admission.mould is not None:
+                    admission.mould is not None and admission.account.enter():
                 self.attributes = p[at.rest:size] if at.capabilities & CONNECT_ATTRS else b""
                 self.admit(admission, 2)
                 return 4 + size

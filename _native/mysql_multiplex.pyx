@@ -26,12 +26,17 @@ aligns a connection for it), `pending` when the driver submitted it.
 """
 
 cimport cython
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memchr
 
 from hproxy._native.cursor cimport load3
 from hproxy._native.decision cimport (
+    RULED_BY_CHANCE,
+    RULED_BY_TEXT,
+    TRAIT_BLOCKED,
     TRAIT_CONTEXT,
     TRAIT_LAST_ID,
+    TRAIT_LOGGED,
     TRAIT_READ,
     TRAIT_SAFE_REPEAT,
     TRAIT_SLOW,
@@ -42,6 +47,7 @@ from hproxy._native.digest cimport Digester
 from hproxy._native.endpoint cimport Endpoint
 from hproxy._native.mysql cimport FRAME_MAX, REPLY_NONE, CommandFramer, ResponseScanner
 from hproxy._native.mysql_leasing cimport (
+    PIN_NO_MULTIPLEX,
     PIN_FOUND_ROWS,
     PIN_WARNINGS,
     STATUS_AUTOCOMMIT,
@@ -71,6 +77,14 @@ cdef enum Kind:                     # how a command is taken
     BY_PING
     BY_QUIT
 
+cdef enum:
+    TEXT_LIMIT = 4096               # bytes of a text whose own decision is remembered
+    HINT_LIMIT = 1024               # of a comment that may say something
+
+cdef uint64_t HINTED = 0xA0761D6478BD642F
+cdef tuple HINTS = (                # routing/rules/comment.py reads them
+    b"hostgroup", b"cache_ttl", b"query_delay", b"query_retries", b"query_timeout", b"mirror",
+    b"max_lag_ms", b"min_epoch_ms", b"min_gtid", b"create_new_connection")
 cdef unsigned char KINDS[256]
 cdef uint64_t serials = 0
 
@@ -93,6 +107,29 @@ cdef int fill_kinds() except -1:
 
 
 fill_kinds()
+
+
+cdef bint hinted(const unsigned char* p, Py_ssize_t length) except -1:
+    """Whether the inside of a comment asks for something: `hostgroup=1; cache_ttl=500`."""
+    cdef const unsigned char* end = p + length
+    cdef const unsigned char* start
+    cdef const unsigned char* stop
+    if length > HINT_LIMIT or memchr(p, c"=", <size_t>length) == NULL:
+        return False
+    while p < end:
+        start = p
+        while p < end and p[0] != c";":
+            p += 1
+        stop = <const unsigned char*>memchr(start, c"=", <size_t>(p - start))
+        if stop != NULL:
+            while start < stop and start[0] <= c" ":
+                start += 1
+            while start < stop and (stop - 1)[0] <= c" ":
+                stop -= 1
+            if start[:stop - start].lower() in HINTS:
+                return True
+        p += 1
+    return False
 
 
 @cython.final
@@ -135,7 +172,8 @@ cdef class Multiplexed(Prepared):
         other.status = STATUS_AUTOCOMMIT
         other.fast_lane = self.fast_lane
         other.row_count = -1
-        other.salt = self.salt
+        other.salt = other.base_salt = self.base_salt
+        other.roams = self.roams
         other.modes = self.modes
         other.exact_insert_ids = self.exact_insert_ids
         other.hold_seconds = self.hold_seconds
@@ -145,15 +183,34 @@ cdef class Multiplexed(Prepared):
         other.shows_transactions = self.shows_transactions
         other.shows_in_eof = self.shows_in_eof
         other.pins = self.pins
+        other.watch = self.watch
         return other
 
     # -- taking a command --------------------------------------------------------
 
     cdef Py_ssize_t begin(self, unsigned char* p, Py_ssize_t have) except -2:
-        cdef Py_ssize_t taken = self.look(p, have)
+        cdef Py_ssize_t taken
+        if self.leaving and self.decision is None and self.aside is None and \
+                (self.held is None or self.light() or self.portable()) and \
+                self.client.frames is None and \
+                not (load3(p) and p[4] == 0x01):
+            self.driver.departs(self)
+            return -1                   # it is taken where the session goes
+        taken = self.look(p, have)
         if taken == -1 and self.refusal is not None and self.session_state == SESSION_IDLE:
             return self.refuse_command(p, have)     # the driver refused it at once
         return taken
+
+    cdef bint light(self) noexcept:
+        """Whether nothing binds it to the connection in hand but what can be read from there."""
+        return self.pins != 0 and self.pins & ~<uint32_t>(PIN_WARNINGS | PIN_FOUND_ROWS) == 0 and \
+            not self.status & STATUS_IN_TRANSACTION
+
+    cdef bint portable(self) noexcept:
+        """Whether the connection in hand can go with it, as far as can be seen from here."""
+        cdef Endpoint there = self.held.endpoint
+        return there.fd >= 0 and there.tls is None and there.inbox_length == 0 and \
+            there.queued() == 0
 
     cdef Py_ssize_t look(self, unsigned char* p, Py_ssize_t have) except -2:
         cdef Py_ssize_t size = load3(p)
@@ -162,6 +219,7 @@ cdef class Multiplexed(Prepared):
             return self.refuse_command(p, have)
         if self.decision is not None:
             return self.dispatch(p, have)       # decided before; now there is a connection
+        self.arrived = self.client.reactor.now
         if size == 0:
             return self.to_driver(p, have, size)
         if kind == BY_QUERY:
@@ -173,15 +231,13 @@ cdef class Multiplexed(Prepared):
         if kind == BY_RESET:
             return self.reset_statement(p, have)
         if kind == BY_QUIT:
-            self.command = p[4]
-            self.commands += 1
+            self.seen(p[4])
             if have == 5 and self.client.tls is None and self.client.queued() == 0:
                 self.client.close()     # all was said by both: no farewell to wait for
             self.hang_up("quit")
             return 0
         if kind == BY_PING and size == 1 and (self.held is None or self.asked_since()):
-            self.command = p[4]
-            self.commands += 1
+            self.seen(p[4])
             self.nothing_done()
             return 5
         return self.to_driver(p, have, size)
@@ -206,18 +262,44 @@ cdef class Multiplexed(Prepared):
             return self.to_driver(p, have, size)    # judged by its own text, each time
         self.digester.run(text, length, self.modes)
         low, high = self.digester.low ^ self.salt, self.digester.high
+        if self.digester.comment_at >= 0 and \
+                hinted(text + self.digester.comment_at, self.digester.comment_size):
+            low ^= <uint64_t>hash(text[self.digester.comment_at:
+                                       self.digester.comment_at + self.digester.comment_size])
+            high ^= HINTED
         decision = self.decisions.get(low, high)
         if decision is None:
             decision = self.driver.decide(self, text[:length])
             if decision is None:
                 raise TypeError("no decision was made")
             self.decisions.put(low, high, decision)
+        if decision.flags & RULED_BY_TEXT:
+            decision = self.by_text(decision, text, length, low, high)
+        self.note(decision)
         if decision.flags & TRAIT_SLOW or \
                 decision.flags & TRAIT_CONTEXT and not self.answers(decision.flags):
             self.decision = decision
             return self.to_driver(p, have, size)
         self.decision = decision
         return self.dispatch(p, have)
+
+    cdef Decision by_text(
+        self, Decision known, const unsigned char* text, Py_ssize_t length, uint64_t low,
+        uint64_t high
+    ):
+        """Query rules look at more than the digest, or draw lots: what they say of this text."""
+        cdef bytes whole = text[:length]
+        cdef DecisionCache texts = self.decisions.of_texts()
+        cdef Decision decision
+        if known.flags & RULED_BY_CHANCE or length > TEXT_LIMIT:
+            return self.driver.decide_text(self, whole)
+        low ^= <uint64_t>hash(whole)
+        high += <uint64_t>length
+        decision = texts.get(low, high)
+        if decision is None:
+            decision = self.driver.decide_text(self, whole)
+            texts.put(low, high, decision)
+        return decision
 
     cdef Py_ssize_t to_driver(self, unsigned char* p, Py_ssize_t have, Py_ssize_t size) except -2:
         """Show a whole command to the driver."""
@@ -257,7 +339,14 @@ cdef class Multiplexed(Prepared):
         # Too long to hold: its head decides, and what its tail may do to the session is unknown.
         if self.query_attributes and p[5] == 0 and p[6] == 1:
             skip = 2
-        self.decision = self.driver.decide_long(self, p[5 + skip:WHOLE_LIMIT])
+        found = self.driver.decide_long(self, p[5 + skip:WHOLE_LIMIT])
+        if isinstance(found, bytes):            # its head is enough for an answer
+            self.refusal = found
+            self.refuse_command(p, have)
+            self.refusal = None
+            return 0
+        self.decision = found
+        self.note(self.decision)
         return self.dispatch(p, have)
 
     cdef Py_ssize_t collect(self, unsigned char* p, Py_ssize_t have) except -2:
@@ -296,20 +385,33 @@ cdef class Multiplexed(Prepared):
         """`decision` is made: get a connection and let the frames of the command go there."""
         cdef Py_ssize_t size = load3(p), rest
         cdef bint context = (self.decision.flags & TRAIT_CONTEXT) != 0
-        if not context and self.pins & (PIN_WARNINGS | PIN_FOUND_ROWS):
+        if self.decision.flags & (TRAIT_LOGGED | TRAIT_BLOCKED):
+            if self.decision.flags & TRAIT_BLOCKED and self.pending is None:
+                # Prepared before it was forbidden, or too long for the driver to look at.
+                self.refusal = self.driver.refusal_of(self, self.decision)
+                self.refuse_command(p, have)
+                self.refusal = None
+                return 0
+            self.keep_for_log(p, have)
+        if not context and self.pins & (PIN_WARNINGS | PIN_FOUND_ROWS | PIN_NO_MULTIPLEX):
             self.pins &= ~PIN_FOUND_ROWS        # nobody can ask for them any more
             if not self.keeps(self.decision.flags):
                 self.pins &= ~PIN_WARNINGS
-            if self.held is not None and self.pins | PIN_WARNINGS == PIN_WARNINGS and \
+            if self.held is not None and \
+                    self.pins & ~<uint32_t>(PIN_WARNINGS | PIN_NO_MULTIPLEX) == 0 and \
                     not self.status & STATUS_IN_TRANSACTION and \
                     not self.watch_next and not self.insert_id_open and \
                     self.held.bucket.group is not self.target(self.decision):
-                if self.pins:
+                if self.pins & PIN_WARNINGS:
                     self.session_state = SESSION_SLOW
                     self.client.deadline = 0
                     self.driver.move_on(self)
                     return -1
                 self.let_go()
+        if self.roams and self.held is not None and not self.watch_next:
+            if self.leaves() and (self.aside is None or self.target(self.decision).key.hostgroup ==
+                                  self.aside.bucket.group.key.hostgroup):
+                self.set_aside()
         if self.held is not None and self.held.endpoint.fd < 0:
             # It was lost while the driver had the session.
             if self.pins or self.status & STATUS_IN_TRANSACTION:
@@ -318,6 +420,12 @@ cdef class Multiplexed(Prepared):
                 return -1
             self.give_up()
         if self.held is None and not self.acquire():
+            return -1
+        if self.roams and self.held.settings is not self.settings:
+            # Changed while it was aside.
+            self.session_state = SESSION_SLOW
+            self.client.deadline = 0
+            self.driver.align(self, self.held)
             return -1
         if self.decision.flags & TRAIT_LAST_ID and self.held.insert_owner != self.serial:
             self.session_state = SESSION_SLOW
@@ -361,12 +469,22 @@ cdef class Multiplexed(Prepared):
         """The command under way goes out once more, as the client sent it."""
         self.pending = self.copy
         self.copy = None
-        self.commands -= 1
+        self.unseen_again()
         self.scanner.begin(REPLY_NONE)
         if self.held is not None:
             return self.go()
         self.session_state = SESSION_IDLE
         return self.go()
+
+    cdef int hold_back(self) except -1:
+        """As `send_again`, but when the driver says so: `aligned`, or `refuse`."""
+        self.pending = self.copy
+        self.copy = None
+        self.unseen_again()
+        self.scanner.begin(REPLY_NONE)
+        self.client.deadline = 0
+        self.session_state = SESSION_SLOW
+        return 0
 
     cdef int leave_backend(self, SessionState before) except -1:
         if self.queue is not None:
@@ -378,6 +496,15 @@ cdef class Multiplexed(Prepared):
         self.gathered = None
         if connection is not None:
             self.driver.left(self, connection, before == SESSION_IDLE)
+        self.drop_aside()
+        return 0
+
+    cdef int drop_aside(self) except -1:
+        """The transaction aside ends with its session."""
+        cdef BackendConnection connection = self.aside
+        self.aside = None
+        if connection is not None:
+            self.driver.left_aside(connection)
         return 0
 
     # -- for the driver ------------------------------------------------------------
@@ -389,8 +516,29 @@ cdef class Multiplexed(Prepared):
             self.client.deadline = self.client.reactor.now + self.idle_timeout
         self.client.redeliver()
 
+    def stay(self):
+        """Nobody takes it over: what waits is taken here."""
+        self.leaving = False
+        if self.session_state == SESSION_IDLE and self.client.inbox_length:
+            self.client.redeliver()
+
     def set_salt(self, salt):
-        self.salt = salt
+        self.base_salt = salt
+        self.set_flag(self.flag_in)
+
+    def forget_aside(self):
+        """The session begins anew: a transaction that waits for it ends."""
+        self.drop_aside()
+
+    def begin_with_flag(self, long flag):
+        """The next statement is decided with this flagIN."""
+        self.set_flag(flag)
+
+    def noted(self, Decision decision not None, bint runs=True):
+        """The driver decided by itself about a statement that was received, and now `runs`."""
+        if runs and self.session_state == SESSION_SLOW:
+            self.decision = decision    # as if it had been found on the fast lane
+        self.note(decision)
 
     def submit(self, bytes payload not None, Decision decision not None,
                ClientStatement statement=None, bint watched=True):
@@ -398,7 +546,7 @@ cdef class Multiplexed(Prepared):
         if self.session_state != SESSION_SLOW:
             raise ValueError(f"cannot submit in state {self.state}")
         self.pending = framed(payload)
-        self.commands -= 1              # counted when it was shown to the driver
+        self.unseen_again()             # counted when it was shown to the driver
         self.decision = decision
         self.statement = statement
         self.watched = watched
@@ -436,10 +584,26 @@ cdef class Multiplexed(Prepared):
         if self.session_state != SESSION_SLOW:
             raise ValueError(f"cannot reply in state {self.state}")
         self.tell(payloads, 1)
+        self.captured = None
         self.decision = None
         self.statement = None
         self.session_state = SESSION_IDLE
         self.settle()
+        self.next_command()
+
+    def recall(self, bytes frames not None, uint64_t rows):
+        """Answer the command the driver holds with what another was answered."""
+        if self.session_state != SESSION_SLOW or self.held is not None:
+            raise ValueError(f"cannot recall in state {self.state}")
+        self.client.write(<const unsigned char*><char*>frames, len(frames))
+        self.last = None                # no connection knows anything of this statement
+        self.row_count = -1
+        self.found_rows = rows
+        self.restated = True
+        self.context_serial += 1
+        self.decision = None
+        self.statement = None
+        self.session_state = SESSION_IDLE
         self.next_command()
 
     cdef int next_command(self) except -1:
@@ -460,9 +624,11 @@ cdef class Multiplexed(Prepared):
         self.watched = False
         self.attempts = 0
         self.copy = None
+        self.captured = None
         self.client.deadline = 0
         if self.pending is not None:
             self.pending = None
+            self.seen(self.command)     # submitted, but never sent
             self.session_state = SESSION_SLOW
             self.reply([packet])
             return
@@ -478,8 +644,22 @@ cdef class Multiplexed(Prepared):
 
     def again(self):
         """Send the command under way once more, elsewhere."""
+        self.avoided = self.held.bucket.server
         self.give_up()
         self.send_again()
+
+    @property
+    def running(self):
+        cdef Py_ssize_t start = 5
+        if self.session_state == SESSION_IDLE or self.session_state == SESSION_CLOSED:
+            return b""
+        if self.statement is not None:
+            return self.statement.statement.text
+        if self.copy is not None and self.copy[4] == 0x03:
+            if self.query_attributes and self.copy[5:7] == b"\x00\x01":
+                start = 7
+            return self.copy[start:]
+        return self.decision.text if self.decision is not None else b""
 
     @property
     def repeatable(self):

@@ -6,10 +6,10 @@
                                                          └ not yet: driver.prepare_on
 """
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from hproxy._native.cursor cimport load3
-from hproxy._native.decision cimport TRAIT_CONTEXT, TRAIT_SLOW, Decision
+from hproxy._native.decision cimport RULED_BY_CHANCE, TRAIT_CONTEXT, TRAIT_SLOW, Decision
 from hproxy._native.execution cimport ExecuteLayout, patch_id, statement_id
 from hproxy._native.mysql cimport FRAME_MAX
 from hproxy._native.mysql_leasing cimport (
@@ -82,13 +82,31 @@ cdef class Prepared(Outcome):
         if p[4] == 0x17 and 4 + size <= GATHER_LIMIT and \
                 (self.decision.flags & TRAIT_SLOW or not self.fast_lane or
                  self.decision.flags & TRAIT_CONTEXT and not self.answers(self.decision.flags)):
+            if have >= 4 + size:
+                self.note(self.decision)        # the driver finds out by itself what it gathers
             return self.to_driver(p, have, size)
+        if p[4] == 0x17:
+            self.note(self.decision)
         return self.dispatch(p, have)
+
+    cdef int note(self, Decision decision) except -1:
+        """A statement was received, and this is what was decided about it."""
+        decision.count()
+        if decision.next_flag >= 0 and decision.next_flag != self.flag_in:
+            self.set_flag(decision.next_flag)
+        return 0
+
+    cdef int set_flag(self, long flag) except -1:
+        """What comes next is decided with this flagIN."""
+        self.flag_in = flag
+        self.salt = self.base_salt ^ <uint64_t>flag * <uint64_t>0x9E3779B97F4A7C15
+        return 0
 
     cdef Decision decision_of(self, ClientStatement statement):
         """Made for the account and schema of now, not of when it was prepared."""
-        if statement.salt != self.salt:
-            statement.decision = self.driver.decide_again(self, statement.statement)
+        cdef Decision known = statement.decision
+        if statement.salt != self.salt or known is not None and known.flags & RULED_BY_CHANCE:
+            statement.decision = self.driver.decide_again(self, statement)
             statement.salt = self.salt
         if statement.decision is None:
             raise TypeError("a statement without a decision")
@@ -110,8 +128,7 @@ cdef class Prepared(Outcome):
         number = statement_id(p + 4)
         if self.statements is not None:
             statement = self.statements.find(number)
-        self.command = p[4]
-        self.commands += 1
+        self.seen(p[4])
         if statement is not None:
             self.statements.remove(statement.client_id)
             if statement.cursor_open or statement.long_data:
@@ -137,8 +154,7 @@ cdef class Prepared(Outcome):
             self.statement = statement
             self.decision = self.decision_of(statement)
             return self.dispatch(p, have)       # it is held by what is open: the backend resets
-        self.command = p[4]
-        self.commands += 1
+        self.seen(p[4])
         self.nothing_done()
         return 9
 

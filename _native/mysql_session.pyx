@@ -18,7 +18,7 @@ ahead waits in its endpoint's inbox, and beyond INBOX_LIMIT in its socket.
 A slow reader pauses the other side: the proxy holds at most one scratch more than HIGH_WATER.
 """
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from hproxy._native.cursor cimport load3
 from hproxy._native.endpoint cimport HIGH_WATER, INBOX_LIMIT, Endpoint
@@ -36,6 +36,7 @@ from hproxy._native.mysql cimport (
     ResponseScanner,
     reply_of,
 )
+from hproxy._native.notes cimport Notes
 from hproxy._native.pool cimport Borrower
 
 from hproxy._native.channel import Channel
@@ -225,17 +226,31 @@ cdef class Session(Borrower):
         """More of a command that is read whole (SESSION_GATHER)."""
         return have
 
-    cdef void to_slow(self, unsigned char command) noexcept:
-        """The driver has it from here on."""
+    cdef void seen(self, unsigned char command) noexcept:
+        """A command has come, and is counted."""
         self.command = command
         self.commands += 1
+        self.client.reactor.asked[command] += 1
+        self.began = self.client.reactor.now
+
+    cdef void unseen_again(self) noexcept:
+        """It is about to be counted once more: as what it is sent as, or because it is repeated."""
+        self.commands -= 1
+        self.client.reactor.asked[self.command] -= 1
+
+    cdef void to_slow(self, unsigned char command) noexcept:
+        """The driver has it from here on."""
+        self.seen(command)
+        if self.notes is not None:
+            self.notes.changed(command)
         self.session_state = SESSION_SLOW
         self.client.deadline = 0
 
     cdef int open_command(self, const unsigned char* p, Py_ssize_t have) except -1:
         """The frames of the command at `p` are forwarded from here on."""
-        self.command = p[4] if load3(p) else 0
-        self.commands += 1
+        self.seen(p[4] if load3(p) else 0)
+        if self.notes is not None:
+            self.notes.opened(p + 4, min(<Py_ssize_t>load3(p), have - 4))
         self.reply_kind = reply_of(self.command)
         if self.reply_kind == REPLY_NONE and load3(p) < shortest(self.command):
             self.driver.client_fault(self, "statement command is cut short")
@@ -371,6 +386,8 @@ cdef class Session(Borrower):
 
     cdef bint response_ended(self) except -1:
         """True when the client may send its next command."""
+        if self.notes is not None:
+            self.note_ended()
         if self.session_state == SESSION_COMMAND:
             self.answered = True        # refused half-way, the client is still sending
             return False
@@ -380,8 +397,23 @@ cdef class Session(Borrower):
         self.became_idle()
         return self.session_state == SESSION_IDLE
 
+    cdef int note_ended(self) except -1:
+        """The answer has ended: of a statement that is on record the driver is told."""
+        cdef Notes notes = self.notes
+        cdef bytes payload = notes.payload
+        cdef uint64_t took = 0
+        if payload is not None and \
+                notes.ended(self.scanner.errored, self.scanner.prepared_id, &took):
+            self.driver.noted(self, payload, took)
+        notes.payload = None
+        return 0
+
     cdef int became_idle(self) except -1:
         """A command is over, its answer passed on."""
+        if not self.scanner.status & 1:             # SERVER_STATUS_IN_TRANS
+            self.transaction_since = 0
+        elif self.transaction_since == 0:
+            self.transaction_since = self.client.reactor.now
         return 0
 
     cdef int response_done(self) except -1:
@@ -470,6 +502,8 @@ cdef class Session(Borrower):
             raise ValueError(f"cannot forward {size} bytes in state {self.state}")
         frame = bytes((size & 0xFF, size >> 8 & 0xFF, size >> 16, 0)) + payload
         self.command = payload[0]
+        if self.notes is not None:
+            self.notes.opened(<const unsigned char*><char*>payload, size)
         self.reply_kind = reply_of(self.command)
         self.answered = False
         self.scanner.begin(self.reply_kind)

@@ -10,7 +10,8 @@
                  the latest used is taken first
 
 `Server` counts what all groups have open on one backend, so that its limit holds over all of
-them; one that leaves politely counts until the server has closed it. Opening, aligning,
+them, and over all workers where they share a ledger; one that leaves politely counts until the
+server has closed it. Opening, aligning,
 closing and sharing out between groups are the driver's (slow lane).
 """
 
@@ -19,10 +20,12 @@ from libc.errno cimport EAGAIN, errno
 from libc.stdint cimport uint64_t
 
 from hproxy._native.endpoint cimport Endpoint, Owner
+from hproxy._native.ledger cimport Row
 from hproxy._native.statements cimport BackendStatements
 
 from collections import OrderedDict
 from os import urandom
+from time import monotonic
 
 cdef extern from "<sys/socket.h>" nogil:
     int SHUT_RDWR, MSG_PEEK, MSG_DONTWAIT
@@ -53,14 +56,18 @@ cdef class Borrower(Owner):
 @cython.final
 cdef class Server:
 
-    def __init__(self, backend, Py_ssize_t limit, double weight=1.0, bint online=True):
+    def __init__(self, backend, Py_ssize_t limit, double weight=1.0, bint online=True,
+                 Row row=None):
         self.backend = backend
         self.limit = limit
         self.weight = weight
         self.online = online
+        self.row = row
 
     cdef bint room_left(self) noexcept:
-        return self.opened < self.limit
+        if self.opened >= self.limit:
+            return False
+        return self.row is None or self.row.has_room(self.limit)
 
     @property
     def room(self):
@@ -75,13 +82,27 @@ cdef class Bucket:
         self.group = group
         self.matching = {}
 
+    cdef list shelf(self, object settings):
+        """The idle connections set like that, to be changed.
+
+        That of the last call stays when it is empty: most statements take the connection the one
+        before gave back, and need neither a look-up nor a list made and thrown away."""
+        cdef list found
+        if settings is self.recent and self.recent_shelf is not None:
+            return self.recent_shelf
+        found = <list>self.matching.get(settings)
+        if found is None:
+            found = self.matching[settings] = []
+        if self.recent_shelf is not None and not self.recent_shelf and \
+                self.recent_shelf is not found:
+            del self.matching[self.recent]
+        self.recent = settings
+        self.recent_shelf = found
+        return found
+
     cdef int push(self, BackendConnection connection) except -1:
         """It is idle from now on."""
-        cdef list same = <list>self.matching.get(connection.settings)
-        if same is None:
-            self.matching[connection.settings] = [connection]
-        else:
-            same.append(connection)
+        self.shelf(connection.settings).append(connection)
         connection.is_idle = True
         connection.older = self.newest
         connection.newer = None
@@ -96,14 +117,12 @@ cdef class Bucket:
 
     cdef int take(self, BackendConnection connection) except -1:
         """It is idle no longer."""
-        cdef list same = <list>self.matching[connection.settings]
+        cdef list same = self.shelf(connection.settings)
         cdef BackendConnection older = connection.older, newer = connection.newer
         if same[len(same) - 1] is connection:
             same.pop()
         else:
             same.remove(connection)
-        if not same:
-            del self.matching[connection.settings]
         connection.is_idle = False
         if newer is not None:
             newer.older = older
@@ -120,8 +139,46 @@ cdef class Bucket:
 
     cdef BackendConnection match(self, object settings):
         """The idle connection set like that that was used last, or None."""
-        cdef list same = <list>self.matching.get(settings)
-        return <BackendConnection>same[len(same) - 1] if same is not None else None
+        cdef list same
+        if settings is self.recent and self.recent_shelf is not None:
+            same = self.recent_shelf
+        else:
+            same = <list>self.matching.get(settings)
+        return <BackendConnection>same[len(same) - 1] if same else None
+
+    cpdef bint enter(self) noexcept:
+        """A place for one more connection, which is on its way; False: there is none."""
+        cdef Server server = self.server
+        cdef Group group = self.group
+        if server.opened >= server.limit:
+            return False
+        if server.row is not None and not server.row.take(server.limit):
+            return False
+        if group.row is not None and not group.row.take(group.limit):
+            if server.row is not None:
+                server.row.give()
+            return False
+        server.opened += 1
+        return True
+
+    cpdef void leave(self) noexcept:
+        """The place of a connection is free."""
+        self.server.opened -= 1
+        if self.server.row is not None:
+            self.server.row.give()
+        if self.group.row is not None:
+            self.group.row.give()
+
+    cpdef int adopt(self) except -1:
+        """A connection comes with its session from another process, where it was counted: there is
+        a place for it, whatever the limits."""
+        self.opened += 1
+        self.server.opened += 1
+        if self.server.row is not None:
+            self.server.row.enter()
+        if self.group.row is not None:
+            self.group.row.enter()
+        return 0
 
     @property
     def longest_idle(self):
@@ -143,6 +200,7 @@ cdef class Group:
         self.key = key
         self.driver = driver
         self.queue_limit = queue_limit
+        self.limit = 1 << 40
         self.buckets = []
         self.queued = OrderedDict()
 
@@ -151,6 +209,13 @@ cdef class Group:
         self.buckets.append(bucket)
         server.waiting += self.waiting
         return bucket
+
+    def drop(self, Bucket bucket not None):
+        """Its server is gone from the hostgroup, and its last connection is closed."""
+        if bucket.opened or bucket.connecting or bucket.leaving:
+            raise ValueError("a bucket with connections cannot be dropped")
+        self.buckets.remove(bucket)
+        bucket.server.waiting -= self.waiting
 
     cdef Bucket draw(self):
         """A bucket whose server takes statements, at random by weight; None without any."""
@@ -196,6 +261,30 @@ cdef class Group:
                     break
         if found is not None:
             found.bucket.take(found)
+            self.acquired += 1
+        return found
+
+    cdef BackendConnection take_beside(self, object settings, Server avoided):
+        """As `take`, but not of a server that has just lost a connection: when it dies, those
+        that are still open die a moment later. Unless it is the only one."""
+        cdef Bucket bucket
+        cdef BackendConnection found = None, same
+        cdef bint others = False
+        for bucket in self.buckets:
+            if bucket.server is avoided or not bucket.server.online or bucket.server.weight <= 0:
+                continue
+            others = True
+            same = bucket.match(settings)
+            if same is not None:
+                found = same
+                break
+            if found is None:
+                found = bucket.newest
+        if not others:
+            return self.take(settings)
+        if found is not None:
+            found.bucket.take(found)
+            self.acquired += 1
         return found
 
     cdef BackendConnection take_shunned(self, object settings):
@@ -208,6 +297,7 @@ cdef class Group:
                 if found is None:
                     found = bucket.newest
                 bucket.take(found)
+                self.acquired += 1
                 return found
         return None
 
@@ -225,8 +315,9 @@ cdef class Group:
             connecting += bucket.connecting
             opened += bucket.opened
             online |= server.online
-            if server.online and (server.opened < server.limit or server.idle):
-                room = True
+            if server.online and (server.idle or server.room_left() or
+                                  (server.row is not None and not server.asked)):
+                room = True         # or other workers are to be asked for some
         # Without any online the driver tries those that failed.
         return connecting < self.waiting and (room or not online or opened + connecting == 0)
 
@@ -265,9 +356,11 @@ cdef class Group:
         cdef Bucket bucket = connection.bucket
         cdef Server server = bucket.server
         cdef Borrower borrower
+        cdef double waited
         connection.holder = None
         connection.endpoint.owner = connection
         connection.used_at = connection.endpoint.reactor.now
+        self.released += 1
         if connection.endpoint.fd < 0 or connection.endpoint.broken or \
                 connection.endpoint.inbox_length or connection.endpoint.queued():
             connection.retired = True       # answered before it was read, or more than asked for
@@ -275,7 +368,7 @@ cdef class Group:
             connection.endpoint.resume()
         if connection.retire_at and connection.used_at >= connection.retire_at:
             connection.retired = True
-        if connection.retired or server.closing:
+        if connection.retired or server.closing or connection.opened_at < server.renewed_at:
             self.driver.retire(connection)
             return 0
         if bucket.owed:
@@ -285,6 +378,11 @@ cdef class Group:
         if self.waiting:
             borrower = self.next_waiter()
             if borrower is not None:
+                self.acquired += 1
+                waited = max(connection.used_at - borrower.waiting_since, 0.0)
+                self.wait_seconds += waited
+                if self.times is not None:
+                    self.times.queued(<uint64_t>(waited * 1e9))
                 return borrower.granted(connection)
         bucket.push(connection)
         return 0
@@ -370,7 +468,7 @@ cdef class BackendConnection(Owner):
         self.endpoint.close()
         self.bucket.leaving -= 1
         self.bucket.server.leaving -= 1
-        self.bucket.server.opened -= 1
+        self.bucket.leave()
         self.bucket.group.driver.departed(self)
         return 0
 
@@ -424,10 +522,20 @@ cdef class BackendConnection(Owner):
             self.endpoint.write(<const unsigned char*><char*>QUIT, len(QUIT))
             self.endpoint.redeliver()           # nobody reads what is left over
             return True
-        server.opened -= 1
+        self.bucket.leave()
         if self.endpoint.fd >= 0:
             self.endpoint.close()
         return True
+
+    cdef int part(self) except -2:
+        """Its descriptor, another process's from here on; its place is free. Not while idle."""
+        if self.gone or self.is_idle:
+            raise ValueError("a connection that nobody uses does not part")
+        self.gone = self.retired = True
+        self.holder = None
+        self.bucket.opened -= 1
+        self.bucket.leave()
+        return self.endpoint.part()
 
     def sever(self):
         """Cut it under whoever uses it, who hears of it as if the backend had."""
@@ -444,6 +552,7 @@ cdef class BackendConnection(Owner):
 
     def send(self, bytes frame not None):
         """A command that is not answered."""
+        self.endpoint.reactor.sent[<unsigned char>frame[4]] += 1
         self.endpoint.write(<const unsigned char*><char*>frame, len(frame))
 
     def own(self):
@@ -481,6 +590,7 @@ cdef class Applicant(Borrower):
         if found is None:
             if limited and group.waiting >= group.queue_limit:
                 raise OverflowError("too many wait for a connection")
+            self.waiting_since = monotonic()
             group.wait(self)
         return found
 

@@ -16,8 +16,12 @@ cdef extern from "sha.h" nogil:
     void sha1_of(const unsigned char* data, size_t length, unsigned char* out)
     void sha256_of(const unsigned char* data, size_t length, unsigned char* out)
 
-cdef extern from "<sys/random.h>" nogil:
-    ssize_t getrandom(void* buffer, size_t length, unsigned int flags)
+# By number: glibc has a function for it since 2.25 only, and a wheel is to run on older ones.
+cdef extern from "<sys/syscall.h>" nogil:
+    long SYS_getrandom
+
+cdef extern from "<unistd.h>" nogil:
+    long syscall(long number, ...)
 
 
 cdef bint proves(
@@ -71,7 +75,7 @@ cdef class ScrambleSource:
     cdef int refill(self) except -1:
         cdef ssize_t got = -1
         while got < 0:
-            got = getrandom(self.pool, POOL_BYTES, 0)
+            got = syscall(SYS_getrandom, <void*>self.pool, <size_t>POOL_BYTES, <unsigned int>0)
             if got < 0 and errno != EINTR:
                 raise OSError(errno, "no random bytes")
         self.left = <int>got

@@ -192,6 +192,13 @@ cdef class Reactor:
                     report(pollable, error)
         return due
 
+    def commands(self):
+        cdef int byte
+        return (
+            {byte: self.asked[byte] for byte in range(256) if self.asked[byte]},
+            {byte: self.sent[byte] for byte in range(256) if self.sent[byte]},
+        )
+
     def close(self):
         if self.epoll_fd >= 0:
             c_close(self.epoll_fd)

@@ -42,6 +42,9 @@ cdef enum:
     ENTRY_BYTES = 104           # what a dict keeps of an entry, rounded up
 
 
+cdef uint64_t statements_made = 0
+
+
 # -- statements of a worker ----------------------------------------------------
 
 @cython.final
@@ -49,7 +52,10 @@ cdef class Statement:
 
     def __init__(self, key, bytes text not None, uint16_t params, uint16_t columns,
                  response=b"", decision=None, bint sticky=False):
+        global statements_made
         hash(key)               # a key that cannot be one is refused here, not when it is put
+        statements_made += 1
+        self.number = statements_made
         self.key = key
         self.text = text
         self.params = params
@@ -108,6 +114,9 @@ cdef class StatementCache:
 
     def __len__(self):
         return len(self.statements)
+
+    def entries(self):
+        return list(self.statements.values())
 
     cpdef Statement get(self, object key):
         cdef Statement statement = self.statements.get(key)

@@ -176,6 +176,12 @@ cdef class DigestCounters:
         into.sum_ns += ns
         into.last_seen = now
 
+    cdef DigestCounters elsewhere(self, int hostgroup):
+        """Those of the same digest in another hostgroup: a transaction, say, that stays there."""
+        if self.table is None:
+            return self
+        return self.table.entry((hostgroup, *(<tuple?>self.key)[1:]))
+
     cdef void remember(self, uint64_t ns) noexcept:
         """Keep a time; most digests are called a few times only and need no histogram."""
         if self.histogram is None:

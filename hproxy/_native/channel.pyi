@@ -44,6 +44,9 @@ class Channel(Owner):
     def start_compression(self, codec: Codec) -> None:
         """All that follows, unread bytes included, goes in compressed frames, both ways."""
     @property
+    def gone(self) -> bool:
+        """Whether nothing more can come from the peer: known as soon as it has left."""
+    @property
     def clean(self) -> bool: ...
     def detach(self) -> Endpoint:
         """Give the endpoint, unread bytes included, to the next owner."""

@@ -8,6 +8,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 from hproxy._native.pool cimport Group
 from hproxy._native.statistics cimport DigestCounters
+from hproxy._native.tally cimport CommandCounters
 
 cdef enum:                             # protocols/mysql/traits.py says what each means
     TRAIT_READ = 1
@@ -31,16 +32,36 @@ cdef enum:                             # protocols/mysql/traits.py says what eac
     FOUND_NONE = 1 << 22               # ours: ... 0
     FOUND_MATCHED = 1 << 23            # ours: ... the rows it found, which its OK tells in words
     COUNT_KEPT = 1 << 24               # ours: ROW_COUNT() is what it was before
+    RULED_BY_TEXT = 1 << 25            # ours: another text of the digest is decided otherwise
+    RULED_BY_CHANCE = 1 << 26          # ours: and so is this one, the next time
+    TRAIT_BLOCKED = 1 << 28            # ours: the driver answers it, and no server sees it
+    TRAIT_LOGGED = 1 << 29             # ours: the driver is told of it when it was answered
+    RULED_ROUTE = 1 << 27              # ours: query rules name its hostgroup
     FOUND_OTHERWISE = FOUND_ONE | FOUND_AFFECTED | FOUND_KEPT | FOUND_NONE | FOUND_MATCHED
+
+
+cdef class Tally:                      # how often the same rules matched together
+    cdef readonly tuple rules
+    cdef readonly uint64_t count
 
 
 cdef class Decision:
     cdef readonly uint32_t flags
     cdef readonly Group writer
     cdef readonly Group reader          # None: always to the writer
-    cdef readonly DigestCounters counters
+    cdef readonly DigestCounters counters       # of the writer's hostgroup
+    cdef readonly DigestCounters reader_counters        # of the reader's; None: the same
+    cdef readonly CommandCounters command       # None: it counts as none
     cdef readonly object traits
     cdef readonly bytes text            # the digest, for people
+    cdef readonly object verdict        # what query rules said of it; None: nothing
+    cdef readonly Tally tally           # of the rules that did; None: none
+    cdef readonly double time_limit     # seconds its answer may take; 0 = any
+    cdef readonly long next_flag        # flagIN of the statements behind it; -1: as it is
+    cdef readonly int multiplex         # 0: the session keeps its connection, 1: no longer; -1
+    cdef readonly uint64_t uses         # statements it was taken for
+
+    cdef void count(self) noexcept
 
 
 cdef struct Slot:
@@ -56,6 +77,7 @@ cdef class DecisionCache:
     cdef readonly Py_ssize_t limit      # decisions per generation
     cdef Py_ssize_t young_count
     cdef Py_ssize_t old_count
+    cdef readonly DecisionCache texts   # of those that hold for one text only; None: no such
     cdef readonly uint64_t hits
     cdef readonly uint64_t misses
 
@@ -63,3 +85,4 @@ cdef class DecisionCache:
     cdef int put(self, uint64_t low, uint64_t high, Decision decision) except -1
     cdef int insert(self, uint64_t low, uint64_t high, void* decision) except -1
     cdef int drop(self, Slot* slots) except -1
+    cdef DecisionCache of_texts(self)

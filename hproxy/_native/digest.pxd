@@ -20,6 +20,8 @@ cdef class Digester:
     cdef readonly bint truncated                # total > MAX_TEXT
     cdef readonly uint64_t low                  # the hash, keyed by process and modes
     cdef readonly uint64_t high
+    cdef readonly Py_ssize_t comment_at         # inside of the first comment; -1: there is none
+    cdef readonly Py_ssize_t comment_size
     cdef uint64_t a                             # its state while text passes through
     cdef uint64_t b
     cdef Py_ssize_t dropped                     # bytes that have left the buffer

@@ -23,6 +23,12 @@ class Digester:
     @property
     def truncated(self) -> bool: ...
     @property
+    def comment_at(self) -> int:
+        """Where the inside of the first comment begins, one that is neither code nor a hint nor a
+        line; -1: there is none."""
+    @property
+    def comment_size(self) -> int: ...
+    @property
     def low(self) -> int:
         """The lower half of a hash over all of the text and the modes.
 
@@ -34,6 +40,9 @@ class Digester:
 
 def digest(sql: Buffer, modes: int = 0) -> bytes:
     """The normalised text of a statement, its first TEXT_BYTES."""
+
+def first_comment(sql: Buffer, modes: int = 0) -> bytes:
+    """The inside of the first comment that is neither code nor a hint nor a line."""
 
 def stable_hash(text: Buffer) -> int:
     """64 bits to show a normalised text by: FNV-1a, the same everywhere and for ever.

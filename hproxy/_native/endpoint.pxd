@@ -71,6 +71,7 @@ cdef class Endpoint(Pollable):
     cdef int send_fin(self) except -1
     cpdef finish(self, bint fin=*)
     cpdef close(self)
+    cpdef int part(self) except -2
 
     cdef inline Py_ssize_t queued(self) noexcept:
         return self.queue.size if self.queue is not None else 0

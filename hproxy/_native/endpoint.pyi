@@ -42,3 +42,6 @@ class Endpoint(Pollable):
         """
     def close(self) -> None:
         """Close at once; what is queued is lost."""
+    def part(self) -> int:
+        """Watch the descriptor no more: it is the caller's from here on, and nothing was said to
+        the peer. What was read and not taken is lost; -1 when it is closed already."""

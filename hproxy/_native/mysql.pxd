@@ -87,6 +87,7 @@ cdef class ResponseScanner:
     cdef uint32_t stop_size             # frame bytes, header included, of what it stopped at
     cdef readonly int64_t matched       # rows an UPDATE has found; -1: its OK does not tell
     cdef readonly int64_t affected      # rows changed by the last statement; -1: it had rows
+    cdef uint32_t prepared_id           # of the statement prepared last
     cdef readonly bint rowset           # there were rows, or could have been
     cdef readonly uint64_t rows_last    # rows of the last result that had some
     cdef uint64_t rows_before           # rows of the results before

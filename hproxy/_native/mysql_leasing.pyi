@@ -26,6 +26,18 @@ class Leasing(Session):
     """Seconds a statement may wait for a connection."""
     keeps_warnings: bool
     """The server keeps warnings over statements that name no table."""
+    roams: bool
+    """Query rules take statements out of its transactions."""
+    leaving: bool
+    """Its next command is not taken while nothing binds it to a connection, or only what can be
+    read from there; the driver is told (`departs`), and another process takes the command with
+    the session."""
+    @property
+    def aside(self) -> BackendConnection | None:
+        """Of a transaction while a statement runs elsewhere."""
+    @property
+    def sticks(self) -> bool:
+        """A query rule wants it to keep the connection it has."""
     @property
     def decision(self) -> Decision | None:
         """Of the command under way."""

@@ -67,6 +67,7 @@ cdef class Greeter:
 
     cdef Greeting current(self)
     cdef bint holds(self, Admission admission) except -1
+    cdef bint shut(self, Guest guest) except -1
     cdef Admission find(self, Guest guest, const unsigned char* p, Response* at)
 
 

@@ -88,7 +88,7 @@ class Greeter:
     """Greets clients and lets those in whom it knows."""
 
     def __init__(self, reactor: Reactor, services: Any, driver: Driver) -> None:
-        """Of `services` it looks at `settings`, `users` and `heard`."""
+        """Of `services` it looks at `settings`, `users`, `heard` and `guard`."""
     def greet(self, fd: int, connection: Any, seconds: float) -> bool:
         """Greet a client, who has `seconds` for its login; False: there is no greeting yet.
 

@@ -33,10 +33,21 @@ class Multiplexed(Prepared):
 
         Without a client it is one to make others like."""
     @property
+    def running(self) -> bytes:
+        """The statement under way: its text if that was kept, else its digest; b"" without."""
+    @property
     def repeatable(self) -> bool:
         """Whether the command under way may be sent again: nothing of an answer has come."""
+    def stay(self) -> None:
+        """It is not leaving after all: what waits is taken here."""
     def set_salt(self, salt: int) -> None:
         """What decisions rest on besides the text: account and schema."""
+    def forget_aside(self) -> None:
+        """The session begins anew: a transaction that waits for it ends."""
+    def begin_with_flag(self, flag: int) -> None:
+        """The next statement is decided with this flagIN."""
+    def noted(self, decision: Decision, runs: bool = True) -> None:
+        """The driver decided by itself about a statement that was received, and now `runs`."""
     def submit(
         self,
         payload: bytes,
@@ -45,6 +56,8 @@ class Multiplexed(Prepared):
         watched: bool = True,
     ) -> None:
         """Run a command the driver was shown, or another in its place."""
+    def recall(self, frames: bytes, rows: int) -> None:
+        """Answer the command the driver holds with what another one like it was answered."""
     def aligned(self) -> None:
         """What the command waits for is done, or its connection was given up: it may go on."""
     def settled(self) -> None:

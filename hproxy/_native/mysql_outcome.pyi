@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the answer to a command leaves in the session."""
 
+from typing import final
+
 from typing_extensions import disjoint_base
 
 from hproxy._native.decision import Decision
@@ -8,10 +10,30 @@ from hproxy._native.mysql_tracked import Tracked
 from hproxy._native.pool import BackendConnection
 from hproxy._native.statements import ClientStatement, ClientStatements
 
+@final
+class Watch:
+    """What is watched of all statements of a worker."""
+
+    slow_ns: int
+    """A statement that takes so many nanoseconds is slow; 0: none is."""
+    tell: bool
+    """The driver is told of slow statements (`recorded`), not only of those that are logged."""
+    slow: int
+    """Slow statements so far."""
+    def __init__(self) -> None: ...
+
 @disjoint_base
 class Outcome(Tracked):
+    watch: Watch | None
+    """Of the worker; None: nothing is slow."""
     watch_next: bool
     """... and of the next ones, until this is taken back."""
+    expired: bool
+    """It is being killed because its time was up: the client is told so."""
+    captured: bytearray | None
+    """Frames of the answer to the command under way, once the driver has set it; None when they
+    are more than `capture_limit`, or not what another client shall read."""
+    capture_limit: int
     row_count: int
     """What ROW_COUNT() returns."""
     @property

@@ -19,11 +19,15 @@ cdef bytes framed(bytes payload)
 
 
 cdef class Prepared(Outcome):
-    cdef readonly uint64_t salt             # account and schema, mixed into digests
+    cdef readonly uint64_t salt             # what decisions rest on, mixed into digests
+    cdef uint64_t base_salt                 # without the flag
+    cdef readonly long flag_in              # flagIN of its next statement
     cdef public bint fast_lane
     cdef bytes pending                      # frame of a command the driver submitted
 
     cdef Py_ssize_t on_statement(self, unsigned char* p, Py_ssize_t have, Py_ssize_t size) except -2
+    cdef int note(self, Decision decision) except -1
+    cdef int set_flag(self, long flag) except -1
     cdef Decision decision_of(self, ClientStatement statement)
     cdef Py_ssize_t close_statement(self, unsigned char* p, Py_ssize_t have) except -2
     cdef Py_ssize_t reset_statement(self, unsigned char* p, Py_ssize_t have) except -2

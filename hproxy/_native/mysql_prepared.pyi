@@ -12,6 +12,9 @@ class Prepared(Outcome):
     """Without it the driver is shown every statement."""
     @property
     def salt(self) -> int:
-        """Account and schema, mixed into digests."""
+        """What decisions rest on besides the text, mixed into digests."""
+    @property
+    def flag_in(self) -> int:
+        """flagIN of the next statement."""
     def prepare_statements(self) -> ClientStatements:
         """The table of prepared statements, made at the first one."""

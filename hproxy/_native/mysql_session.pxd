@@ -8,6 +8,7 @@
 from libc.stdint cimport uint64_t
 from hproxy._native.endpoint cimport Endpoint
 from hproxy._native.mysql cimport CommandFramer, Reply, ResponseScanner
+from hproxy._native.notes cimport Notes
 from hproxy._native.pool cimport Borrower
 
 cdef enum:
@@ -35,10 +36,13 @@ cdef class Session(Borrower):
     cdef Reply reply_kind               # of the command under way
     cdef object driver
     cdef public object tag              # the driver's own record of this session
+    cdef public Notes notes             # what is told of its statements; None: nothing
     cdef public double idle_timeout     # seconds between commands; 0 = for ever
     cdef public uint64_t max_packet     # longest command or part of a file, in bytes
     cdef readonly unsigned char command     # command byte under way or last
     cdef readonly uint64_t commands     # commands seen
+    cdef readonly double began          # reactor seconds, when the last one came
+    cdef readonly double transaction_since  # reactor seconds; 0 = it is in none
     cdef bint query_attributes          # CLIENT_QUERY_ATTRIBUTES was agreed
     cdef bint discarding                # the rest of a refused command is thrown away
     cdef bint answered                  # the response ended before the command was sent
@@ -47,11 +51,14 @@ cdef class Session(Borrower):
     cdef Py_ssize_t client_data(self, const unsigned char* data, Py_ssize_t length) except -1
     cdef Py_ssize_t backend_data(self, const unsigned char* data, Py_ssize_t length) except -1
     cdef Py_ssize_t slow_length(self, const unsigned char* p, Py_ssize_t have) noexcept
+    cdef void seen(self, unsigned char command) noexcept
+    cdef void unseen_again(self) noexcept
     cdef void to_slow(self, unsigned char command) noexcept
     cdef int open_command(self, const unsigned char* p, Py_ssize_t have) except -1
     cdef Py_ssize_t relay(self, unsigned char* data, Py_ssize_t length) except -2
     cdef int command_sent(self) except -1
     cdef bint response_ended(self) except -1
+    cdef int note_ended(self) except -1
     cdef int response_done(self) except -1
     cdef Py_ssize_t unasked(self, const unsigned char* data, Py_ssize_t length) except -1
     cdef int tell(self, list payloads, int sequence) except -1

@@ -8,6 +8,7 @@ from typing_extensions import disjoint_base
 from hproxy._native.channel import Channel
 from hproxy._native.endpoint import Endpoint
 from hproxy._native.mysql import ResponseScanner
+from hproxy._native.notes import Notes
 from hproxy._native.pool import Borrower
 
 @type_check_only
@@ -21,6 +22,8 @@ class SlowPoints(Protocol):
     def client_fault(self, session: Session, reason: str, code: str = "sequence") -> None: ...
     def backend_fault(self, session: Session, reason: str) -> None: ...
     def timed_out(self, session: Session) -> None: ...
+    def noted(self, session: Session, payload: bytes, ns: int) -> None:
+        """A statement that its `notes` are about was answered after so many nanoseconds."""
     def broken(self, session: Session, error: BaseException) -> None: ...
     def closed(self, session: Session, reason: str) -> None:
         """Told exactly once, after both sockets were given up."""
@@ -30,6 +33,8 @@ class Session(Borrower):
     """Takes over two endpoints whose login has succeeded; both sides await a command."""
 
     tag: Any
+    notes: Notes | None
+    """What `SlowPoints.noted` is told; None: nothing."""
     idle_timeout: float
     max_packet: int
     """Longest command, or part of a file, in bytes; 1 GiB unless told."""
@@ -54,6 +59,12 @@ class Session(Borrower):
         """The command byte under way, or the last one."""
     @property
     def commands(self) -> int: ...
+    @property
+    def began(self) -> float:
+        """Reactor seconds, when the last command came."""
+    @property
+    def transaction_since(self) -> float:
+        """Reactor seconds, when an answer first told of the transaction it is in; 0 = in none."""
     @property
     def farewell(self) -> bool:
         """The backend has sent an ERR nobody asked for (shutdown, KILL, wait_timeout)."""

@@ -8,6 +8,8 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 from hproxy._native.endpoint cimport Endpoint, Owner
+from hproxy._native.ledger cimport Row
+from hproxy._native.phases cimport PhaseTimes
 from hproxy._native.statements cimport BackendStatements
 
 
@@ -19,15 +21,23 @@ cdef class Borrower(Owner):            # a session, as the pool sees it
 
 
 cdef class Server:                     # one backend of one hostgroup
-    cdef readonly object backend
+    cdef public object backend
     cdef public Py_ssize_t limit        # connections it may have
     cdef public Py_ssize_t opened       # connections it has, those on their way included
     cdef public bint online             # takes sessions that are free to choose
     cdef public bint closing            # the operator took it out: connections are not kept
     cdef public double weight
+    cdef public double renewed_at       # connections opened before are not kept
     cdef readonly Py_ssize_t waiting    # sessions waiting in any of its groups
     cdef readonly Py_ssize_t idle       # idle connections of all its groups
     cdef readonly Py_ssize_t leaving    # of `opened`: closed here, not yet there
+    cdef readonly Py_ssize_t used       # held by sessions
+    cdef public Py_ssize_t most_used    # at the same time
+    cdef public uint64_t queries        # statements it has answered
+    cdef public uint64_t bytes_sent     # of these statements
+    cdef public uint64_t bytes_received     # of their answers
+    cdef readonly Row row               # what all workers have there; None: there is one worker
+    cdef public bint asked              # other workers know that sessions wait here
 
     cdef bint room_left(self) noexcept
 
@@ -41,12 +51,18 @@ cdef class Bucket:                     # connections of one group to one server
     cdef readonly Py_ssize_t leaving
     cdef readonly Py_ssize_t idle
     cdef dict matching                  # settings -> idle connections, the latest used last
+    cdef object recent                  # the settings asked for last,
+    cdef list recent_shelf              # and theirs, which alone may be empty
     cdef BackendConnection newest       # idle ones by their last use
     cdef BackendConnection oldest
 
+    cdef list shelf(self, object settings)
     cdef int push(self, BackendConnection connection) except -1
     cdef int take(self, BackendConnection connection) except -1
     cdef BackendConnection match(self, object settings)
+    cpdef bint enter(self) noexcept
+    cpdef void leave(self) noexcept
+    cpdef int adopt(self) except -1
 
 
 cdef class Group:                      # one hostgroup, account and set of capabilities
@@ -57,11 +73,19 @@ cdef class Group:                      # one hostgroup, account and set of capab
     cdef public bint full               # may not grow for now, whatever room servers have
     cdef public bint sticky             # a session keeps the connection it got
     cdef public uint64_t waited         # sessions that had to wait, ever
+    cdef public uint64_t acquired       # connections that were given out, ever
+    cdef public double wait_seconds     # of those that were given one after a wait
+    cdef public uint64_t released       # connections that came back in a known state
+    cdef public int hostgroup
+    cdef public PhaseTimes times        # of its statements; None: nobody asks
+    cdef public Row row                 # what the account has in all workers; None: one worker
+    cdef public Py_ssize_t limit        # for that
     cdef object queued                  # who waits, in order: keys of an OrderedDict
     cdef object driver
 
     cdef Bucket draw(self)
     cdef BackendConnection take(self, object settings)
+    cdef BackendConnection take_beside(self, object settings, Server avoided)
     cdef BackendConnection take_shunned(self, object settings)
     cdef bint may_grow(self) noexcept
     cdef int wait(self, Borrower borrower) except -1
@@ -96,6 +120,7 @@ cdef class BackendConnection(Owner):
 
     cdef int lost(self, str reason) except -1
     cdef int depart(self) except -1
+    cdef int part(self) except -2
 
 
 cdef class Applicant(Borrower):

@@ -6,6 +6,8 @@ from typing import Any, final
 from typing_extensions import disjoint_base
 
 from hproxy._native.endpoint import Endpoint, Owner
+from hproxy._native.ledger import Row
+from hproxy._native.phases import PhaseTimes
 from hproxy._native.statements import BackendStatements
 
 @disjoint_base
@@ -20,6 +22,7 @@ class Borrower(Owner):
 class Server:
     """One backend of one hostgroup, and what all groups have there."""
 
+    backend: Any
     limit: int
     """Connections it may have."""
     opened: int
@@ -29,11 +32,21 @@ class Server:
     closing: bool
     """The operator took it out: connections are not kept."""
     weight: float
+    renewed_at: float
+    """Reactor seconds; connections opened before are not kept."""
+    asked: bool
+    """Other workers know that sessions wait here."""
     def __init__(
-        self, backend: object, limit: int, weight: float = 1.0, online: bool = True
+        self,
+        backend: object,
+        limit: int,
+        weight: float = 1.0,
+        online: bool = True,
+        row: Row | None = None,
     ) -> None: ...
     @property
-    def backend(self) -> Any: ...
+    def row(self) -> Row | None:
+        """What all workers have there; None: there is one worker."""
     @property
     def waiting(self) -> int:
         """Sessions waiting in any of its groups."""
@@ -43,6 +56,17 @@ class Server:
     @property
     def leaving(self) -> int:
         """Of `opened`: closed here, not yet there."""
+    @property
+    def used(self) -> int:
+        """Held by sessions."""
+    most_used: int
+    """At the same time."""
+    queries: int
+    """Statements it has answered."""
+    bytes_sent: int
+    """Of these statements, without the heads of their frames."""
+    bytes_received: int
+    """Of their answers."""
     @property
     def room(self) -> bool: ...
 
@@ -64,6 +88,13 @@ class Bucket:
     def leaving(self) -> int: ...
     @property
     def idle(self) -> int: ...
+    def enter(self) -> bool:
+        """A place for one more connection, which is on its way; False: there is none."""
+    def leave(self) -> None:
+        """The place of a connection is free."""
+    def adopt(self) -> int:
+        """A connection comes with its session from another process, where it was counted: there is
+        a place for it, whatever the limits."""
     @property
     def longest_idle(self) -> BackendConnection | None: ...
     def connections(self) -> list[BackendConnection]:
@@ -78,12 +109,25 @@ class Group:
     """
 
     queue_limit: int
+    row: Row | None
+    """What the account has in all workers; None: there is one worker."""
+    limit: int
+    """For that."""
     full: bool
     """May not grow for now, whatever room servers have."""
     sticky: bool
     """A session keeps the connection it got."""
     waited: int
     """Sessions that had to wait, ever."""
+    acquired: int
+    """Connections that were given out, ever."""
+    released: int
+    """Connections that came back, ever."""
+    wait_seconds: float
+    """Of those that were given one after a wait."""
+    hostgroup: int
+    times: PhaseTimes | None
+    """Where the time of its statements goes."""
     def __init__(self, key: object, driver: object, queue_limit: int) -> None: ...
     @property
     def key(self) -> Any: ...
@@ -101,6 +145,8 @@ class Group:
     def grows(self) -> bool:
         """Whether the driver can do something for those who wait."""
     def add(self, server: Server) -> Bucket: ...
+    def drop(self, bucket: Bucket) -> None:
+        """Its server is gone from the hostgroup. Raises ValueError while anything is open."""
     def give(self, connection: BackendConnection, used: bool = True) -> None:
         """It is free again; `used` says that a client has used it since."""
     def refuse_all(self) -> list[Any]:

@@ -38,6 +38,8 @@ cdef class Reactor:
     cdef readonly double now            # CLOCK_MONOTONIC seconds at the start of the batch
     cdef readonly uint64_t wakeups
     cdef readonly uint64_t events       # events served
+    cdef uint64_t asked[256]            # commands of clients by their first byte
+    cdef uint64_t sent[256]             # commands sent to backends for them
 
     cdef int control(self, int op, Pollable pollable, uint32_t mask) except -1
     cdef int add(self, Pollable pollable, uint32_t mask) except -1

@@ -36,5 +36,7 @@ class Reactor:
         """Serve what is ready now; return the number of events served."""
     def sweep(self) -> int:
         """Tell every Pollable whose deadline has passed; return how many."""
+    def commands(self) -> tuple[dict[int, int], dict[int, int]]:
+        """How often clients sent each command, and how often it was sent to backends for them."""
     def close(self) -> None:
         """Close the epoll set; registered descriptors stay open and are forgotten."""

@@ -30,6 +30,7 @@ cdef enum Binding:             # what bind says
 cdef class Statement:
     cdef readonly object key
     cdef readonly bytes text
+    cdef readonly uint64_t number       # of this process's statements, from 1
     cdef readonly uint16_t params
     cdef readonly uint16_t columns
     cdef readonly bint sticky           # the server derives types from the first execution (MySQL)
@@ -74,6 +75,7 @@ cdef class ClientStatement:
     cdef readonly uint32_t client_id
     cdef public object decision         # the statement's, or what its session decided anew
     cdef public uint64_t salt           # of the session when that was
+    cdef public bytes asked             # the client's text, where query rules made another of it
     cdef readonly ParameterTypes types  # last bound by this client, or None
     cdef bytearray shape                # classes its executions have fixed so far, or None
     cdef readonly bint mixed            # it has bound other classes since: see the .pyx

@@ -32,6 +32,9 @@ class Statement:
     @property
     def text(self) -> bytes: ...
     @property
+    def number(self) -> int:
+        """Of this process's statements, from 1."""
+    @property
     def params(self) -> int: ...
     @property
     def columns(self) -> int: ...
@@ -71,6 +74,8 @@ class StatementCache:
     def evicted(self) -> list[Callable[[Statement], object]]:
         """Called with each statement that had to go; it stays usable for who holds it."""
     def __len__(self) -> int: ...
+    def entries(self) -> list[Statement]:
+        """In no order; none counts as used by it."""
     def get(self, key: Hashable) -> Statement | None: ...
     def put(self, statement: Statement) -> bool:
         """Keep it as the newest; False when it alone would not fit."""
@@ -89,6 +94,8 @@ class ClientStatement:
     """The statement's, or what its session decided anew."""
     salt: int
     """Of the session when that was."""
+    asked: bytes | None
+    """The client's text, where query rules made another of it."""
     def __init__(self, statement: Statement, client_id: int) -> None: ...
     @property
     def statement(self) -> Statement: ...

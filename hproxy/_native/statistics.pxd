@@ -56,6 +56,7 @@ cdef class DigestCounters:
         self, uint64_t ns, uint64_t rows, uint64_t affected, uint64_t bytes_in, uint64_t bytes_out,
         bint error, double now,
     ) noexcept
+    cdef DigestCounters elsewhere(self, int hostgroup)
     cdef void remember(self, uint64_t ns) noexcept
     cdef void grow(self) noexcept
     cdef void fold(self, DigestCounters other) noexcept
