@@ -22,6 +22,22 @@ __all__ = ["Option", "Section", "manual", "sections", "template"]
 # What a template shows for keys that have no default.
 EXAMPLES: dict[str, object] = {
     "auth": "relay",
+    "backup_writer_hostgroup": 11,
+    "destination_hostgroup": 20,
+    "digest": "0x1D4B33E3A1DD2A4F",
+    "domain_name": ".example.com",
+    "filename": "/usr/local/bin/check",
+    "fingerprint": "s&1c",
+    "id": 1,
+    "interval_ms": 10_000,
+    "match_digest": "^SELECT",
+    "method": "GET",
+    "offline_hostgroup": 30,
+    "rule_id": 1,
+    "schemaname": "app",
+    "script": "/usr/local/bin/answer",
+    "timeout_ms": 1000,
+    "uri": "check",
     "default_schema": "app",
     "hostgroup_id": 10,
     "hostname": "10.0.0.1",
@@ -73,9 +89,12 @@ class Section:
 
 
 def sections() -> Iterator[Section]:
-    """Every section of the schema, in its order, nested ones behind their parent."""
+    """Every section of the schema, in its order, nested ones behind their parent.
+
+    Tables of variables have a page of their own."""
     for name, info in Config.model_fields.items():
-        yield from _section(info, (name,))
+        if get_origin(plain(info.annotation)) is not dict:
+            yield from _section(info, (name,))
 
 
 def _section(info: FieldInfo, path: KeyPath) -> Iterator[Section]:
@@ -193,10 +212,14 @@ One TOML file, `HPROXY_*` environment variables and flags say the same things; l
 defaults, file, environment, flags. `hproxy config -m mysql` writes a commented file to start
 from, `hproxy check -c FILE` reports every mistake at once with file, line, key and hint.
 
+The file may be a `proxysql.cnf` as well, told by its ending or by how it begins; it is read as the
+TOML that says the same. It, and whatever names an `admin.address`, may be without servers and
+users, which the admin port can add.
+ProxySQL's [variables](variables.md) stand in `[mysql_variables]` and `[admin_variables]`.
+
 - **Applies** says which options a running proxy can take over (*live*) and which need a restart.
-  This version reads its configuration at the start only. *Later* marks a key that is accepted, so
-  that a file may already hold it, but takes effect in a later version; the log names such keys at
-  the start.
+  *Later* marks a key that is accepted, so that a file may already hold it, but takes effect in a
+  later version; the log names such keys at the start.
 - **Environment**: every key has a variable, `HPROXY_SECTION__KEY` with two underscores between
   section and key. Lists are separated by commas; `HPROXY_MYSQL_SERVERS`, `HPROXY_MYSQL_USERS` and
   the other tables of rows take a TOML array of tables, as in
@@ -206,7 +229,8 @@ from, `hproxy check -c FILE` reports every mistake at once with file, line, key 
   @ALIASES@.
   `HPROXY_CONFIG` names the file.
 - **Flags** of `hproxy run`: `--listen`, `--backend` (repeatable, or separated by commas),
-  `--auth`, `--log-level`.
+  `--auth`, `--admin`, `--log-level`; `--initial` sets aside what was saved on the
+  [admin port](admin.md), which goes over the file.
 - **Addresses** are `HOST:PORT`, `[IPv6]:PORT`, `:PORT` (every interface) or the path of a Unix
   socket. A backend without a port is on 3306.
 - **Paths** that are relative start at the file's folder (in variables and flags: at the working

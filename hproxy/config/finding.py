@@ -18,7 +18,9 @@ from hproxy.errors import ConfigFinding
 
 __all__ = ["SECRETS", "dotted", "findings_of", "path_of"]
 
-SECRETS = frozenset({"password", "monitor_password", "credentials", "stats_credentials"})
+SECRETS = frozenset(
+    {"password", "monitor_password", "credentials", "stats_credentials", "token", "read_token"}
+)
 MASK = "***"
 MAX_SHOWN = 80
 

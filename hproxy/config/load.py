@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from hproxy.config.finding import dotted, findings_of
 from hproxy.config.position import KeyPath
+from hproxy.config.proxysql.binding import fold_variables
 from hproxy.config.schema import Config
 from hproxy.config.source import Layer, field_type, read_env, read_file, read_flags
 from hproxy.errors import ConfigError, ConfigFinding
@@ -30,34 +31,47 @@ def load_config(
 ) -> Config:
     """One Config out of all sources; `flags` by name ("listen") or dotted key, None = not given.
 
+    A proxysql.cnf, and whoever names an admin port, may be without backends and users: they can
+    be added there.
+
     Raises ConfigError with every finding."""
     file = None if path is None else Path(path)
     tree: dict[str, Any] = {}
     places: dict[KeyPath, str] = {}
     findings: list[ConfigFinding] = []
+    cnf = False
+    notes: tuple[ConfigFinding, ...] = ()
     if file is not None:
-        tree, places = read_file(file)
+        read = read_file(file)
+        tree, places, cnf, notes = read.tree, read.places, read.cnf, read.notes
         _anchor_paths(tree, file.absolute().parent)
+        findings += fold_variables(tree, places, str(file))
+    if cnf:  # ProxySQL knows no other way; users may all be added later
+        tree.setdefault("proxy", {}).setdefault("auth", "table")
     for layer in (read_env(environ), read_flags(flags)):
         findings += layer.findings
         findings += _overlay(tree, places, layer)
-    validation = _Validation(tree, places, str(file) if file else "")
+        findings += fold_variables(tree, places, "", layer.values)
+    validation = _Validation(tree, places, str(file) if file else "", live=cnf)
     config = validation.run()
     findings += validation.findings
     if config is not None:
         findings += _file_findings(config, validation)
     if config is None or findings:
         raise ConfigError(findings=_ordered(findings))
-    return config
+    return config.noted(notes) if notes else config
 
 
 class _Validation:
     """The merged tree, where its values came from, and what the model says to it."""
 
-    def __init__(self, tree: dict[str, Any], places: dict[KeyPath, str], file: str) -> None:
+    def __init__(
+        self, tree: dict[str, Any], places: dict[KeyPath, str], file: str, *, live: bool
+    ) -> None:
         self.tree = tree
         self.places = places
         self.file = file
+        self.context = {"live": live}
         self.findings: list[ConfigFinding] = []
 
     def run(self) -> Config | None:
@@ -69,7 +83,7 @@ class _Validation:
         cut: set[KeyPath] = set()
         while True:
             try:
-                config = Config.model_validate(self.tree)
+                config = Config.model_validate(self.tree, context=self.context)
             except ValidationError as error:
                 wrong = self._note(error, cut)
             else:
@@ -170,9 +184,12 @@ def _anchor_paths(tree: dict[str, Any], base: Path, prefix: KeyPath = ()) -> Non
 
 
 def _file_findings(config: Config, validation: _Validation) -> list[ConfigFinding]:
-    """Certificates and keys that are named must be there and readable."""
+    """Certificates, keys and tokens that are named must be there and readable."""
     findings = []
-    for name, value in config.tls:
+    named = [("tls", *option) for option in config.tls] + [
+        ("http", *option) for option in config.http
+    ]
+    for section, name, value in named:
         if not isinstance(value, Path):
             continue
         if not value.exists():
@@ -183,7 +200,7 @@ def _file_findings(config: Config, validation: _Validation) -> list[ConfigFindin
             message = "cannot be read by this user"
         else:
             continue
-        path = ("tls", name)
+        path = (section, name)
         place = validation.place(path)
         findings.append(ConfigFinding(place, dotted(path), message, f'"{value}"'))
     return findings

@@ -11,7 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+)
 
 from hproxy.config.address import parse_backend, parse_listen
 
@@ -20,6 +27,7 @@ __all__ = [
     "MAX_SEC",
     "BackendText",
     "ListenText",
+    "ListensText",
     "MongosText",
     "NodeText",
     "Number",
@@ -29,6 +37,7 @@ __all__ = [
     "Whole",
     "apply_of",
     "detail_of",
+    "is_live",
     "live",
     "restart",
     "unit_of",
@@ -38,6 +47,12 @@ __all__ = [
 MAX_MS = 2**31 - 1
 MAX_SEC = MAX_MS // 1000
 UNITS = {"_ms": "milliseconds", "_sec": "seconds"}
+
+
+def is_live(info: ValidationInfo) -> bool:
+    """Whether an operator changes what runs, or a proxysql.cnf leaves it to them: what has no
+    backend yet, or two times that do not go together, is taken then, as ProxySQL takes it."""
+    return bool(info.context and info.context.get("live"))
 
 
 class OptionModel(BaseModel):
@@ -116,6 +131,10 @@ def _listen(text: str) -> str:
     return str(parse_listen(text))
 
 
+def _listens(text: str) -> str:
+    return ";".join(str(parse_listen(part)) for part in text.split(";") if part.strip())
+
+
 def _endpoint(default_port: int) -> Callable[[str], str]:
     def normalised(text: str) -> str:
         return str(parse_backend(text, default_port))
@@ -126,6 +145,7 @@ def _endpoint(default_port: int) -> Callable[[str], str]:
 Whole = Annotated[int, BeforeValidator(_no_bool)]
 Number = Annotated[float, BeforeValidator(_no_bool)]
 ListenText = Annotated[str, AfterValidator(_listen)]
+ListensText = Annotated[str, AfterValidator(_listens)]
 BackendText = Annotated[str, AfterValidator(_endpoint(3306))]
 MongosText = Annotated[str, AfterValidator(_endpoint(27017))]
 NodeText = Annotated[str, AfterValidator(_endpoint(6379))]

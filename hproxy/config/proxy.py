@@ -9,9 +9,10 @@ in `schema`.
 from __future__ import annotations
 
 import re
+from ipaddress import ip_network
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, ValidationInfo, model_validator
 
 from hproxy.config.option import (
     MAX_MS,
@@ -23,6 +24,7 @@ from hproxy.config.option import (
     OptionModel,
     Refusal,
     Whole,
+    is_live,
     live,
     restart,
 )
@@ -51,6 +53,19 @@ def _session_mode(value: object) -> object:
     if value == "fast_forward":
         raise Refusal("is not yet supported in this version", 'it serves "multiplex" and "session"')
     return value
+
+
+def _networks(text: str) -> str:
+    for word in filter(None, (part.strip() for part in text.split(","))):
+        if word not in ("*", "localhost"):
+            try:
+                ip_network(word, strict=False)
+            except ValueError:
+                raise Refusal(
+                    f'has "{word}", which is neither an address nor a CIDR',
+                    'like "10.0.0.0/8, fd00::/8", or "*" for all',
+                ) from None
+    return text
 
 
 class ProxyOptions(OptionModel):
@@ -131,6 +146,14 @@ class ProxyOptions(OptionModel):
         Number,
         live("A backend that failed is not tried again for this long.", ge=0, le=MAX_SEC),
     ] = 10
+    shun_on_failures: Annotated[
+        Whole,
+        live(
+            "Connects to a backend that fail within a second before it is shunned; 0 is as 1.",
+            ge=0,
+            le=10_000_000,
+        ),
+    ] = 1
     default_auth_plugin: Annotated[
         AuthPlugin, live("Plugin named in the greeting in table mode.", mode="mysql")
     ] = "caching_sha2_password"
@@ -297,6 +320,100 @@ class ProxyOptions(OptionModel):
             mode="mysql",
         ),
     ] = "auto"
+    login_failures_per_host: Annotated[
+        Whole,
+        live(
+            "Wrong passwords a minute from one client address before its logins are not looked at "
+            "any more (error 1129); 0 is no limit.",
+            ge=0,
+            le=10**6,
+            mode="mysql",
+        ),
+    ] = 1000
+    login_failures_per_account: Annotated[
+        Whole,
+        live("The same for one account name, whoever tries.", ge=0, le=10**6, mode="mysql"),
+    ] = 1000
+    proxy_protocol_networks: Annotated[
+        str,
+        AfterValidator(_networks),
+        live(
+            "From where a PROXY header (v1 or v2) is read before the greeting: addresses and CIDRs "
+            'separated by commas, "*" for all, empty for none.',
+            mode="mysql",
+        ),
+    ] = ""
+    proxy_protocol_timeout_ms: Annotated[
+        Whole,
+        live(
+            "Who may send a PROXY header and is silent for this long is a direct client.",
+            ge=1,
+            le=60_000,
+            mode="mysql",
+        ),
+    ] = 1000
+    eventslog_filename: Annotated[
+        str,
+        live(
+            "Log of statements: FILE.00000001 and so on, in the data folder if relative. "
+            "Empty: none.",
+            mode="mysql",
+        ),
+    ] = ""
+    eventslog_filesize: Annotated[
+        Whole,
+        live(
+            "The next file begins at this size.", ge=1 << 20, le=1 << 30, unit="bytes", mode="mysql"
+        ),
+    ] = 100 << 20
+    eventslog_default_log: Annotated[
+        bool, live("Log all statements, not only those of rules with log = 1.", mode="mysql")
+    ] = False
+    eventslog_format: Annotated[
+        Whole,
+        live(
+            "2 is JSON; 1 is text, what ProxySQL's reader makes of its binary format.",
+            ge=1,
+            le=2,
+            mode="mysql",
+        ),
+    ] = 1
+    long_query_time: Annotated[
+        Whole,
+        live(
+            "A statement that takes so long is slow; 0: none is.",
+            ge=0,
+            le=20 * DAY_MS,
+            unit="milliseconds",
+            mode="mysql",
+        ),
+    ] = 1000
+    slowlog_filename: Annotated[
+        str,
+        live(
+            "Log of slow statements, named like eventslog_filename. Empty: they are only counted.",
+            mode="mysql",
+        ),
+    ] = ""
+    slowlog_filesize: Annotated[
+        Whole,
+        live(
+            "The next file begins at this size.", ge=1 << 20, le=1 << 30, unit="bytes", mode="mysql"
+        ),
+    ] = 100 << 20
+    auditlog_filename: Annotated[
+        str,
+        live(
+            "Log of logins, refusals and ends, named like eventslog_filename. Empty: none.",
+            mode="mysql",
+        ),
+    ] = ""
+    auditlog_filesize: Annotated[
+        Whole,
+        live(
+            "The next file begins at this size.", ge=1 << 20, le=1 << 30, unit="bytes", mode="mysql"
+        ),
+    ] = 100 << 20
     mongos_endpoints: Annotated[
         tuple[MongosText, ...], live("mongos routers.", mode="mongodb", acts=False)
     ] = ()
@@ -321,8 +438,8 @@ class ProxyOptions(OptionModel):
     ] = 5000
 
     @model_validator(mode="after")
-    def _timeouts(self) -> ProxyOptions:
-        if self.connect_timeout_max_ms < self.connect_timeout_ms:
+    def _timeouts(self, info: ValidationInfo) -> ProxyOptions:
+        if self.connect_timeout_max_ms < self.connect_timeout_ms and not is_live(info):
             raise Refusal(
                 f"must not be below proxy.connect_timeout_ms ({self.connect_timeout_ms})",
                 keys=("proxy.connect_timeout_max_ms", "proxy.connect_timeout_ms"),

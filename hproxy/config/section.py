@@ -3,8 +3,8 @@
 
 Every option is declared here once: name, type, default, range, when it acts and its doc line.
 The documentation, the template of `hproxy config` and the findings of `hproxy check` are made
-from it. [proxy] has a file of its own. Checks within one section stand below its fields; checks
-across sections in `schema`.
+from it. [proxy] and [http] have files of their own. Checks within one section stand below its
+fields; checks across sections in `schema`.
 """
 
 from __future__ import annotations
@@ -14,20 +14,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, ValidationInfo, model_validator
 
 from hproxy.config.address import Address, parse_listen
 from hproxy.config.option import (
     MAX_SEC,
-    ListenText,
+    ListensText,
     Number,
     OptionModel,
     Refusal,
     Refusals,
     Whole,
+    is_live,
     live,
     restart,
 )
+from hproxy.config.proxysql.form import FORMS
 
 __all__ = [
     "AdminOptions",
@@ -50,27 +52,34 @@ LogLevel = Literal["error", "warn", "info", "debug", "trace"]
 class DaemonOptions(OptionModel):
     """[server.daemon]: running in the background."""
 
-    enabled: Annotated[bool, restart("Run in the background.", acts=False)] = False
-    pid_file: Annotated[Path | None, restart("File for the process id.", acts=False)] = None
+    enabled: Annotated[bool, restart("Run in the background.")] = False
+    pid_file: Annotated[Path | None, restart("File for the process id.")] = None
     error_log: Annotated[
-        Path | None, restart("File that takes stderr once in the background.", acts=False)
+        Path | None, restart("File that takes stdout and stderr once in the background.")
     ] = None
     upgrade_sock: Annotated[
         Path | None,
-        restart("Unix socket over which listening sockets go to the next version.", acts=False),
+        restart(
+            "Unix socket over which listening sockets go to the next version; without it "
+            "upgrade.sock in server.data_dir."
+        ),
     ] = None
-    user: Annotated[str | None, restart("User to run as after the start.", acts=False)] = None
-    group: Annotated[str | None, restart("Group to run as after the start.", acts=False)] = None
+    user: Annotated[
+        str | None, restart("User to run as once the sockets are open: name or number.")
+    ] = None
+    group: Annotated[
+        str | None, restart("Group to run as once the sockets are open: name or number.")
+    ] = None
 
 
 class ServerOptions(OptionModel):
     """[server]: the process, where it listens and how much it takes."""
 
     listen_addr: Annotated[
-        ListenText,
-        restart(
+        ListensText,
+        live(
             "Address for clients: HOST:PORT, [IPv6]:PORT, :PORT for every interface, "
-            "or the path of a Unix socket. Port 0 takes a free one."
+            "or the path of a Unix socket; several with ';'. Port 0 takes a free one."
         ),
     ] = "0.0.0.0:6033"
     max_connections: Annotated[
@@ -85,8 +94,45 @@ class ServerOptions(OptionModel):
         ),
     ] = 60
     worker_threads: Annotated[
-        Whole | None, restart("Workers; without it one per core.", ge=1, le=1024, acts=False)
+        Whole | None,
+        restart("Processes that serve clients; without it one per core.", ge=1, le=1024),
     ] = None
+    watchdog_sec: Annotated[
+        Number,
+        restart(
+            "A process of the service that is silent for so long is killed and replaced; "
+            "0 watches none.",
+            ge=0,
+            le=MAX_SEC,
+        ),
+    ] = 5
+    tcp_fastopen: Annotated[
+        Whole,
+        live(
+            "Connects with TCP Fast Open that may be under way at a time, per socket; 0 is off. "
+            "The kernel has to allow it as well (net.ipv4.tcp_fastopen).",
+            ge=0,
+            le=65535,
+        ),
+    ] = 0
+    drain_sec: Annotated[
+        Number,
+        restart(
+            "How long clients in a statement or transaction may take to finish when the "
+            "service ends.",
+            ge=0,
+            le=MAX_SEC,
+        ),
+    ] = 30
+    upgrade_sec: Annotated[
+        Number,
+        restart(
+            "How long a service that handed over to its next version keeps the clients that "
+            "cannot move there.",
+            ge=0,
+            le=MAX_SEC,
+        ),
+    ] = 300
     data_dir: Annotated[
         Path | None,
         restart(
@@ -94,13 +140,16 @@ class ServerOptions(OptionModel):
             "/var/lib/hproxy for root, else $XDG_STATE_HOME/hproxy or ~/.local/state/hproxy."
         ),
     ] = None
-    daemon: Annotated[DaemonOptions | None, restart("Running in the background.", acts=False)] = (
-        None
-    )
+    daemon: Annotated[DaemonOptions | None, restart("Running in the background.")] = None
+
+    @property
+    def listens(self) -> tuple[Address, ...]:
+        return tuple(parse_listen(text) for text in self.listen_addr.split(";") if text)
 
     @property
     def listen(self) -> Address:
-        return parse_listen(self.listen_addr)
+        """The first of them."""
+        return next(iter(self.listens), Address())
 
     @property
     def state_dir(self) -> Path:
@@ -189,22 +238,22 @@ class HealthOptions(OptionModel):
     """[health]: probes of the backends."""
 
     interval_sec: Annotated[
-        Number, live("Time between probes of one backend.", gt=0, le=MAX_SEC, acts=False)
+        Number, live("Time between probes of one backend.", gt=0, le=MAX_SEC)
     ] = 10
     timeout_sec: Annotated[
         Number,
-        live("A probe without an answer for this long failed.", gt=0, le=MAX_SEC, acts=False),
+        live("A probe without an answer for this long failed.", gt=0, le=MAX_SEC),
     ] = 5
     failure_threshold: Annotated[
-        Whole, live("Failed probes in a row that take a backend out.", ge=1, le=1000, acts=False)
+        Whole, live("Failed probes in a row that take a backend out.", ge=1, le=1000)
     ] = 3
     success_threshold: Annotated[
         Whole, live("Good probes in a row that bring it back.", ge=1, le=1000, acts=False)
     ] = 2
 
     @model_validator(mode="after")
-    def _timeout(self) -> HealthOptions:
-        if self.timeout_sec >= self.interval_sec:
+    def _timeout(self, info: ValidationInfo) -> HealthOptions:
+        if self.timeout_sec >= self.interval_sec and not is_live(info):
             raise Refusal(
                 f"must be below health.interval_sec ({self.interval_sec:g})",
                 keys=("health.timeout_sec", "health.interval_sec"),
@@ -238,18 +287,42 @@ class LoggingOptions(OptionModel):
 class AdminOptions(OptionModel):
     """[admin]: the operators' ports."""
 
-    address: Annotated[ListenText, restart("Admin port, MySQL protocol.", acts=False)] = (
-        "127.0.0.1:6032"
-    )
+    address: Annotated[
+        ListensText,
+        live("Admin port, MySQL protocol; several with ';', empty is none."),
+    ] = "127.0.0.1:6032"
     credentials: Annotated[
-        str, live("Accounts for it: USER:PASSWORD, several with ';'.", acts=False, repr=False)
-    ] = ""
+        str,
+        AfterValidator(FORMS["accounts"]),
+        live(
+            "Accounts for it: USER:PASSWORD, several with ';'. One named admin may log in from "
+            "this machine only.",
+            repr=False,
+        ),
+    ] = "admin:admin"
     stats_credentials: Annotated[
-        str, live("Accounts that may only read statistics.", acts=False, repr=False)
-    ] = ""
+        str,
+        AfterValidator(FORMS["accounts"]),
+        live("Accounts that may only read statistics.", repr=False),
+    ] = "stats:stats"
     http_address: Annotated[
-        ListenText, restart("REST, dashboard, /metrics and /healthz.", acts=False)
-    ] = "127.0.0.1:6080"
-    store: Annotated[
-        Path | None, restart("SQLite file of the saved configuration.", acts=False)
+        ListensText | None,
+        restart("Older name of http.address, which counts where both are given."),
     ] = None
+    login_failures_per_host: Annotated[
+        Whole,
+        live(
+            "Wrong passwords a minute from one address before its logins are refused unseen; 0 is "
+            "no limit.",
+            ge=0,
+            le=10**6,
+        ),
+    ] = 60
+    store: Annotated[
+        Path | None,
+        restart("SQLite file of the saved configuration. Without it: hproxy.db in the data_dir."),
+    ] = None
+
+    @property
+    def listens(self) -> tuple[Address, ...]:
+        return tuple(parse_listen(text) for text in self.address.split(";") if text)

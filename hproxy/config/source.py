@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The places settings come from, each read into a `Layer`: TOML file, environment, flags.
+"""The places settings come from, each read into a `Layer`: file, environment, flags.
 
 A layer holds raw values by path and knows what to call the place of each ("proxy.toml:12",
 "env HPROXY_LISTEN", "flag --listen"). Nothing is validated here but the syntax.
@@ -19,15 +19,28 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from hproxy.config.position import KeyPath, key_lines
+from hproxy.config.proxysql.cnf import read_cnf, tree_of
 from hproxy.config.schema import Config
 from hproxy.errors import ConfigError, ConfigFinding
 
-__all__ = ["ENV_ALIASES", "FLAGS", "Layer", "field_type", "read_env", "read_file", "read_flags"]
+__all__ = [
+    "ENV_ALIASES",
+    "FLAGS",
+    "File",
+    "Layer",
+    "field_type",
+    "is_cnf",
+    "read_env",
+    "read_file",
+    "read_flags",
+]
 
 ENV_PREFIX = "HPROXY_"
 # Short names for what containers set most; the long form HPROXY_SECTION__KEY always works.
 ENV_ALIASES: dict[str, KeyPath] = {
     "HPROXY_LISTEN": ("server", "listen_addr"),
+    "HPROXY_ADMIN": ("admin", "address"),
+    "HPROXY_HTTP": ("http", "address"),
     "HPROXY_BACKEND": ("proxy", "backends"),
     "HPROXY_BACKENDS": ("proxy", "backends"),
     "HPROXY_AUTH": ("proxy", "auth"),
@@ -35,17 +48,25 @@ ENV_ALIASES: dict[str, KeyPath] = {
 }
 # The admin tables, whole, as a TOML array of tables.
 ENV_TABLES: dict[str, KeyPath] = {
-    "HPROXY_MYSQL_SERVERS": ("mysql_servers",),
-    "HPROXY_MYSQL_USERS": ("mysql_users",),
-    "HPROXY_MYSQL_REPLICATION_HOSTGROUPS": ("mysql_replication_hostgroups",),
-    "HPROXY_MYSQL_HOSTGROUP_ATTRIBUTES": ("mysql_hostgroup_attributes",),
+    f"{ENV_PREFIX}{name.upper()}": (name,)
+    for name, info in Config.model_fields.items()
+    if get_origin(info.annotation) is tuple
 }
 FLAGS: dict[str, KeyPath] = {
     "listen": ("server", "listen_addr"),
     "backend": ("proxy", "backends"),
     "auth": ("proxy", "auth"),
+    "admin": ("admin", "address"),
+    "http": ("http", "address"),
     "log-level": ("logging", "level"),
+    "workers": ("server", "worker_threads"),
+    "daemon": ("server", "daemon", "enabled"),
+    "pid-file": ("server", "daemon", "pid_file"),
+    "upgrade-sock": ("server", "daemon", "upgrade_sock"),
+    "error-log": ("server", "daemon", "error_log"),
 }
+# A group or list of proxysql.cnf; TOML has no parentheses, and tables of rows are arrays there.
+_CNF = re.compile(r"^\s*(?:mysql|admin)_\w+\s*[=:]\s*(?:[{]\s*(?:\n|#|//|/\*)|[(])", re.MULTILINE)
 _TOML_AT = re.compile(r"^(.*) \(at (?:line (\d+), column (\d+)|end of document)\)$", re.DOTALL)
 
 
@@ -62,10 +83,22 @@ class Layer:
         self.places[path] = place
 
 
-def read_file(path: Path) -> tuple[dict[str, Any], dict[KeyPath, str]]:
-    """The parsed file and the place ("file:line") of every key in it.
+@dataclass(frozen=True, slots=True)
+class File:
+    """A parsed file: its tree, the place ("file:line") of every key, and its format."""
 
-    Raises ConfigError when it cannot be read or is not TOML: then nothing in it can be judged."""
+    tree: dict[str, Any]
+    places: dict[KeyPath, str]
+    cnf: bool = False  # a proxysql.cnf
+    notes: tuple[ConfigFinding, ...] = ()  # what was left out
+
+
+def read_file(path: Path) -> File:
+    """The parsed file.
+
+    A proxysql.cnf is read as the TOML that says the same.
+
+    Raises ConfigError when it cannot be read or is neither: then nothing in it can be judged."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -76,6 +109,9 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[KeyPath, str]]:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise _refused(f"{path}:{line}", "is not UTF-8 text") from None
+    if is_cnf(path, text):
+        document = read_cnf(text, str(path))
+        return File(tree_of(document), document.places, True, tuple(document.warnings))
     try:
         tree = tomllib.loads(text)
         lines = key_lines(text)
@@ -83,7 +119,14 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[KeyPath, str]]:
         raise _refused(str(path), "is nested too deeply") from None
     except ValueError as error:  # TOMLDecodeError, and int() refusing thousands of digits
         raise _refused(*_syntax(path, text, str(error))) from None
-    return tree, {key: f"{path}:{line}" for key, line in lines.items()}
+    return File(tree, {key: f"{path}:{line}" for key, line in lines.items()})
+
+
+def is_cnf(path: Path, text: str) -> bool:
+    """Whether a file is in the format of proxysql.cnf, by its name or by how it begins a group."""
+    if path.suffix.lower() in (".cnf", ".cfg", ".toml"):
+        return path.suffix.lower() != ".toml"
+    return _CNF.search(text) is not None
 
 
 def _syntax(path: Path, text: str, message: str) -> tuple[str, str]:
@@ -116,7 +159,7 @@ def read_env(environ: Mapping[str, str]) -> Layer:
         if name in short:
             path = short[name]
         elif "__" in name:
-            path = _path(name.removeprefix(ENV_PREFIX).lower().split("__"))
+            path = _spelled(_path(name.removeprefix(ENV_PREFIX).lower().split("__")))
         else:
             near = get_close_matches(name, short, n=1, cutoff=0.9)
             if near:
@@ -158,6 +201,15 @@ def read_flags(flags: Mapping[str, object]) -> Layer:
 def _path(keys: Iterable[str]) -> KeyPath:
     """Keys as written; a number is the index of a row."""
     return tuple(int(key) if key.isdecimal() else key for key in keys)
+
+
+def _spelled(path: KeyPath) -> KeyPath:
+    """Columns as their table has them: `flagIN` of `flagin`."""
+    if not path or isinstance(path[-1], int):
+        return path
+    model = field_type(path[:-1])
+    names = model.model_fields if isinstance(model, type) and issubclass(model, BaseModel) else ()
+    return (*path[:-1], next((name for name in names if name.lower() == path[-1]), path[-1]))
 
 
 def _from_text(path: KeyPath, text: str) -> object:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows of the admin tables that a file may hold: servers, users, and what is said of hostgroups.
 
+Rules stand in `rule`, hostgroups with roles in `hostgroup`, peers and programs in `service`.
+
 Columns, defaults and ranges are ProxySQL's, so that a row means the same in the file, on the
 admin port and in the tools that write it. Columns it stores as 0 or 1 are booleans here; a
 file may say 1 or true.
@@ -23,6 +25,9 @@ __all__ = [
     "MysqlUser",
     "ReadOnlyCheck",
     "ServerStatus",
+    "json_or_empty",
+    "json_text",
+    "upper",
 ]
 
 ServerStatus = Literal["ONLINE", "SHUNNED", "OFFLINE_SOFT", "OFFLINE_HARD"]
@@ -34,9 +39,10 @@ ReadOnlyCheck = Literal[
     "read_only&innodb_read_only",
 ]
 MAX_INT32 = 2**31 - 1
+ISOLATION_LEVELS = ("READ-UNCOMMITTED", "READ-COMMITTED", "REPEATABLE-READ", "SERIALIZABLE")
 
 
-def _upper(value: object) -> object:
+def upper(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
 
 
@@ -44,18 +50,36 @@ def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
-def _json_text(value: object) -> object:
+def json_text(value: object) -> object:
     # A TOML file can say it as a table or a list; the column holds text.
     return json.dumps(value) if isinstance(value, dict | list) else value
 
 
-def _json_or_empty(text: str) -> str:
+def json_or_empty(text: str) -> str:
     try:
         valid = not text or isinstance(json.loads(text), dict)
     except ValueError:
         valid = False
     if not valid:
         raise Refusal("must be a JSON object or empty")
+    return text
+
+
+def _user_attributes(text: str) -> str:
+    found = json.loads(text) if text else {}
+    level = found.get("default-transaction_isolation")
+    if level is not None and str(level).upper() not in ISOLATION_LEVELS:
+        raise Refusal("has no such default-transaction_isolation", ", ".join(ISOLATION_LEVELS))
+    second = found.get("additional_password")
+    if second is not None and not isinstance(second, str):
+        raise Refusal("has an additional_password that is no text")
+    return text
+
+
+def _hostgroup_settings(text: str) -> str:
+    version = json.loads(text).get("proxy_protocol", 0) if text else 0
+    if version not in (0, 1, 2) or isinstance(version, bool):
+        raise Refusal("has a proxy_protocol that does not exist", "0 (none), 1 or 2")
     return text
 
 
@@ -87,7 +111,7 @@ class MysqlServer(OptionModel):
         Whole, live("Port of its GTID reporter; 0 is none.", ge=0, le=MAX_PORT, acts=False)
     ] = 0
     status: Annotated[
-        ServerStatus, BeforeValidator(_upper), live("ONLINE, or why it gets no new sessions.")
+        ServerStatus, BeforeValidator(upper), live("ONLINE, or why it gets no new sessions.")
     ] = "ONLINE"
     weight: Annotated[Whole, live("Its share of new sessions.", ge=0, le=10_000_000)] = 1
     compression: Annotated[
@@ -103,13 +127,12 @@ class MysqlServer(OptionModel):
             ge=0,
             le=126_144_000,
             unit="seconds",
-            acts=False,
         ),
     ] = 0
     use_ssl: Annotated[bool, live("TLS to it is required, whatever tls.backend says.")] = False
     max_latency_ms: Annotated[
         Whole,
-        live("A backend that pings slower is avoided; 0 is any.", ge=0, le=MAX_INT32, acts=False),
+        live("A backend that pings slower is avoided; 0 is any.", ge=0, le=MAX_INT32),
     ] = 0
     comment: Annotated[str, live("A remark.")] = ""
 
@@ -158,11 +181,13 @@ class MysqlUser(OptionModel):
     use_ssl: Annotated[bool, live("The client must use TLS.")] = False
     default_hostgroup: Annotated[Whole, live("Hostgroup of its sessions.", ge=0, le=MAX_INT32)] = 0
     default_schema: Annotated[str | None, live("Schema when the client names none.")] = None
-    schema_locked: Annotated[bool, live("Not used, as in ProxySQL.", acts=False)] = False
+    schema_locked: Annotated[bool, live("The session stays in its schema.")] = False
     transaction_persistent: Annotated[
-        bool, live("A transaction stays in the hostgroup it began in.", acts=False)
+        bool, live("A transaction stays in the hostgroup it began in.")
     ] = True
-    fast_forward: Annotated[bool, live("Relay without looking at queries.", acts=False)] = False
+    fast_forward: Annotated[
+        bool, live("Its sessions keep one backend connection, and no statement is looked at.")
+    ] = False
     backend: Annotated[bool, live("The row is what opens connections to backends.")] = True
     frontend: Annotated[bool, live("The row is valid for clients.")] = True
     max_connections: Annotated[
@@ -171,9 +196,14 @@ class MysqlUser(OptionModel):
     ] = 10_000
     attributes: Annotated[
         str,
-        BeforeValidator(_json_text),
-        AfterValidator(_json_or_empty),
-        live('JSON object or empty; {"auth_plugin": "client_ed25519"} chooses the plugin.'),
+        BeforeValidator(json_text),
+        AfterValidator(json_or_empty),
+        AfterValidator(_user_attributes),
+        live(
+            'JSON object or empty. auth_plugin ("client_ed25519") chooses the plugin, '
+            "additional_password is a second password that is as good, and "
+            'default-transaction_isolation ("READ-COMMITTED") what sessions begin with.'
+        ),
     ] = ""
     comment: Annotated[str, live("A remark.")] = ""
 
@@ -189,7 +219,7 @@ class MysqlReplicationHostgroup(OptionModel):
     check_type: Annotated[
         ReadOnlyCheck,
         BeforeValidator(_lower),
-        live("Variable that tells a writer from a reader.", acts=False),
+        live("Variable that tells a writer from a reader."),
     ] = "read_only"
     comment: Annotated[str, live("A remark.")] = ""
 
@@ -213,7 +243,7 @@ class MysqlHostgroupAttributes(OptionModel):
         ),
     ]
     max_num_online_servers: Annotated[
-        Whole, live("Servers of it that may be online.", ge=0, le=1_000_000, acts=False)
+        Whole, live("Servers of it that may be online.", ge=0, le=1_000_000)
     ] = 1_000_000
     autocommit: Annotated[
         Whole,
@@ -248,20 +278,24 @@ class MysqlHostgroupAttributes(OptionModel):
     ] = 1_000_000
     ignore_session_variables: Annotated[
         str,
-        BeforeValidator(_json_text),
+        BeforeValidator(json_text),
         AfterValidator(_names_or_empty),
         live("JSON array of variables that are not carried over to its connections, or empty."),
     ] = ""
     hostgroup_settings: Annotated[
         str,
-        BeforeValidator(_json_text),
-        AfterValidator(_json_or_empty),
-        live("JSON object or empty.", acts=False),
+        BeforeValidator(json_text),
+        AfterValidator(json_or_empty),
+        AfterValidator(_hostgroup_settings),
+        live(
+            'JSON object or empty; {"proxy_protocol": 2} sends a PROXY header of that version to '
+            "its servers."
+        ),
     ] = ""
     servers_defaults: Annotated[
         str,
-        BeforeValidator(_json_text),
-        AfterValidator(_json_or_empty),
+        BeforeValidator(json_text),
+        AfterValidator(json_or_empty),
         live("JSON object or empty: columns of servers found later.", acts=False),
     ] = ""
     comment: Annotated[str, live("A remark.")] = ""
@@ -271,3 +305,9 @@ class MysqlHostgroupAttributes(OptionModel):
         """`ignore_session_variables`, parsed; names in lower case."""
         text = self.ignore_session_variables
         return frozenset(name.lower() for name in json.loads(text)) if text else frozenset()
+
+    @property
+    def proxy_protocol(self) -> int:
+        """Version of the PROXY header its servers get, from `hostgroup_settings`; 0 is none."""
+        text = self.hostgroup_settings
+        return int(json.loads(text).get("proxy_protocol", 0)) if text else 0
