@@ -6,20 +6,29 @@
     retire   a connection is at its end ──> departed: its place goes to who has least of it
     tick     pings, ages, keeps `free_connections_pct` idle, shares out, lets servers back in
 
+Where workers share a ledger (`shares`), limits hold over all of them: who waits while others have
+what there is says so, and they lend it (lending.py).
+
 Taking and giving back are native (`Group`). What a connection says is the opener's business;
 this counts and decides. Pure but for the clock and the tasks it is given.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
+from hproxy._native.phases import PhaseTable
 from hproxy._native.pool import Applicant, BackendConnection, Bucket, Group, Server
 from hproxy.errors import PoolTimeout
-from hproxy.pool.report import Count, rows
+from hproxy.pool import lending
+from hproxy.pool.change import drop_gone, replaced
+from hproxy.pool.report import Count, Given, rows
 from hproxy.pool.settings import PoolSettings
+from hproxy.pool.shares import Row, Shares
 from hproxy.pool.sharing import same_account, share, spare
 from hproxy.topology import Backend, HostgroupAttributes, Status, Topology
 
@@ -77,14 +86,28 @@ class Pools:
     opener: Opener
     failed: Callable[[Group, BaseException, Any], bool]
     log: Any
+    shares: Shares = field(default_factory=Shares)
     servers: dict[Backend, Server] = field(default_factory=dict)
     groups: dict[tuple[int, bytes, int, bool], Group] = field(default_factory=dict)
     counts: dict[Backend, Count] = field(default_factory=dict)
+    accounts: Mapping[bytes, Any] = field(default_factory=dict)
+    """Those of now, once they are not those that sessions have come with."""
+    gone: Count = field(default_factory=Count)
+    """What servers did that are no more: totals only grow."""
+    given: defaultdict[int, Given] = field(default_factory=lambda: defaultdict(Given))
+    """The same of groups, by hostgroup."""
     closed: bool = False
+    times: PhaseTable = field(default_factory=PhaseTable)
+    """Where the time of statements goes, by hostgroup."""
+    delayed: int = 0
+    """Times that a group had to wait for what throttling or its account's limit allows."""
     _opened_in_second: dict[int, tuple[int, int]] = field(default_factory=dict)
+    leaving: set[Backend] = field(default_factory=set)
+    """Gone from the configuration, with connections that are still open."""
 
     def __post_init__(self) -> None:
         self.topology.on_change.append(self._status_changed)
+        self.topology.on_replace.append(partial(replaced, self))
 
     # -- groups ------------------------------------------------------------------
 
@@ -94,20 +117,29 @@ class Pools:
         key = (hostgroup, account.username, kind, with_schema)
         found = self.groups.get(key)
         if found is None:
+            # A session may have come before the account has another password.
+            account = self.accounts.get(account.username, account)
             facts = GroupKey(hostgroup, account, kind, with_schema, settings)
             limit = self.settings.queue_limit or 1 << 40
             found = self.groups[key] = Group(facts, self, limit)
+            found.hostgroup = hostgroup
+            found.times = self.times.ensure(hostgroup)
             found.sticky = not self.attributes[hostgroup].multiplex
+            found.row = self.shares.account(account.username)
+            found.limit = self.user_limits.get(account.username, 1 << 40)
             for backend in self.topology.members(hostgroup):
-                found.add(self._server(backend))
+                found.add(self.server(backend))
         return found
 
-    def _server(self, backend: Backend) -> Server:
+    def server(self, backend: Backend) -> Server:
+        """What all groups have on it; made at the first call."""
         server = self.servers.get(backend)
         if server is None:
             status = self.topology.status(backend)
+            row = self.shares.backend(backend)
+            limit = self.shares.limit(backend.max_connections, row)
             server = self.servers[backend] = Server(
-                backend, backend.max_connections, backend.weight, status is Status.ONLINE
+                backend, limit, backend.weight, status is Status.ONLINE, row
             )
             self.counts[backend] = Count()
         return server
@@ -154,27 +186,40 @@ class Pools:
             if group.connecting >= (1 if key.failures else MOST_AT_ONCE):
                 return
             if not self._allowed(group):
+                self.delayed += not group.full
                 group.full = True
+                lending.ask_for_account(self, group)
                 return
             bucket = self._choose(group)
             if bucket is None:
                 self._make_room(group)
+                lending.ask(self, group)
                 return
-            self._begin(group, bucket)
+            if not self._begin(group, bucket):
+                return
 
     def spread(self, group: Group, bucket: Bucket) -> None:
         """A server was drawn to which the group has no connection, though others serve it."""
         if not self.closed and not group.key.failures and self._allowed(group):
             self._begin(group, bucket)
 
-    def _begin(self, group: Group, bucket: Bucket) -> None:
+    def _begin(self, group: Group, bucket: Bucket) -> bool:
+        """False: other workers were quicker to take the place."""
+        if not self._in_time(group.key.hostgroup) or not bucket.enter():
+            return False
         group.key.grew_at = now = self.clock()
         second = int(now)
         at, opened = self._opened_in_second.get(group.key.hostgroup, (second, 0))
         self._opened_in_second[group.key.hostgroup] = (second, opened + 1 if at == second else 1)
         bucket.connecting += 1
-        bucket.server.opened += 1
-        self.spawn(self._open(group, bucket), f"connection to {bucket.server.backend}")
+        self.spawn(self.open_in(group, bucket), f"connection to {bucket.server.backend}")
+        return True
+
+    def _in_time(self, hostgroup: int) -> bool:
+        """Whether throttling lets one more be opened, of all workers together."""
+        limit = self.attributes[hostgroup].throttle_connections_per_sec
+        row = self.shares.hostgroup(hostgroup) if limit < UNTHROTTLED else None
+        return row is None or row.passes(int(self.clock()), limit)
 
     def _choose(self, group: Group) -> Bucket | None:
         """The server with the least connections for its weight, among those with room."""
@@ -200,6 +245,8 @@ class Pools:
         limit = self.user_limits.get(group.key.account.username)
         if limit is None:
             return True
+        if group.row is not None and not group.row.has_room(limit):
+            return False
         own = [b for b in self if same_account(b.group, group)]
         if sum(b.opened + b.connecting + b.leaving for b in own) < limit:
             return True
@@ -224,20 +271,23 @@ class Pools:
         found = spare(list(self), group, others, self.clock())
         if found is None:
             return False
-        self._close(found, polite=True)
+        self.part(found, polite=True)
         return True
 
-    async def _open(self, group: Group, bucket: Bucket) -> None:
+    async def open_in(self, group: Group, bucket: Bucket) -> None:
         key: GroupKey = group.key
         backend = bucket.server.backend
         # Set up for who will get it: nothing is left to align then.
         who = group.first_waiter()
+        begun = self.clock()
         try:
             wanted = who.settings if who is not None else key.settings
             connection = await self.opener.open(key, bucket, wanted)
         except BaseException as error:
             bucket.connecting -= 1
-            bucket.server.opened -= 1
+            bucket.leave()
+            self.shares.freed(bucket.server.row)
+            self.shares.freed(group.row)
             if not isinstance(error, Exception):
                 raise
             self.counts[backend].failed += 1
@@ -257,6 +307,8 @@ class Pools:
         if self.settings.connection_max_age:
             connection.retire_at = connection.opened_at + self.settings.connection_max_age
         self.counts[backend].opened += 1
+        if group.times is not None:
+            group.times.connected(round((self.clock() - begun) * 1e9))
         self.topology.opened(backend)
         group.give(connection)
         if group.waiting:
@@ -266,10 +318,11 @@ class Pools:
 
     def retire(self, connection: BackendConnection, polite: bool = True) -> None:
         """It goes back to nobody; who waits may open another in its place."""
-        if self._close(connection, polite) and not connection.leaving:
-            self._serve(connection.bucket.server)
+        if self.part(connection, polite) and not connection.leaving:
+            self._left(connection)
 
-    def _close(self, connection: BackendConnection, polite: bool) -> bool:
+    def part(self, connection: BackendConnection, polite: bool = True) -> bool:
+        """Close it; False when that was done before."""
         if not connection.leave(polite):
             return False
         self.counts[connection.bucket.server.backend].closed += 1
@@ -277,7 +330,7 @@ class Pools:
 
     def departed(self, connection: BackendConnection) -> None:
         """The server has closed what left politely: there is a place."""
-        self._serve(connection.bucket.server)
+        self._left(connection)
 
     def idle_lost(self, connection: BackendConnection, reason: str) -> None:
         """The backend ended an idle connection."""
@@ -296,9 +349,15 @@ class Pools:
 
     def hand_over(self, connection: BackendConnection) -> None:
         """Its group has more than others that wait for the same server."""
-        self._close(connection, polite=True)
+        self.part(connection, polite=True)
 
-    def _serve(self, server: Server) -> None:
+    def _left(self, connection: BackendConnection) -> None:
+        """Its place is free: for who waits here or in another worker."""
+        self.shares.freed(connection.bucket.server.row)
+        self.shares.freed(connection.bucket.group.row)
+        self.serve(connection.bucket.server)
+
+    def serve(self, server: Server) -> None:
         """There is room on `server`: for those who wait, who has least of it first."""
         waiting = [b for b in self if b.group.waiting and (b.server is server or b.group.full)]
         if not waiting:
@@ -329,10 +388,14 @@ class Pools:
             if bucket is not None:
                 self._begin(group, bucket)
 
+    def nudged(self, row: Row) -> None:
+        """Another worker waits for a place in `row`, or has left one."""
+        lending.nudged(self, row)
+
     def recycle(self, connection: BackendConnection) -> None:
         """Its session left something behind: reset it, then it is anybody's."""
         if self.closed:
-            self._close(connection, polite=True)
+            self.part(connection, polite=True)
             return
         backend = connection.bucket.server.backend
         self.spawn(self._recycle(connection), f"reset of a connection to {backend}")
@@ -355,7 +418,7 @@ class Pools:
             for bucket in self:
                 if bucket.server is server:
                     for connection in bucket.connections():
-                        self._close(connection, polite=True)
+                        self.part(connection, polite=True)
         for bucket in list(self):
             if bucket.server is server and bucket.group.waiting:
                 self.grow(bucket.group)
@@ -363,9 +426,12 @@ class Pools:
     def tick(self) -> None:
         """Once a second, and while sessions wait more often."""
         now = self.clock()
-        for backend, server in self.servers.items():
-            server.online = self.topology.fit(backend, now)
+        drop_gone(self)
+        for server in self.servers.values():
+            # Its own backend, not the key: that is as it was when the server was first met.
+            server.online = self.topology.fit(server.backend, now)
         share(list(self), list(self.groups.values()))
+        lending.tick(self)
         for group in list(self.groups.values()):
             if group.waiting:
                 self.grow(group)
@@ -382,25 +448,27 @@ class Pools:
         self.closed = True
         for bucket in self:
             for connection in bucket.connections():
-                self._close(connection, polite=True)
+                self.part(connection, polite=True)
 
     def _warm(self, group: Group) -> None:
         attributes = self.attributes[group.key.hostgroup]
         if not attributes.connection_warming or group.key.failures:
             return
         for bucket in group.buckets:
-            wanted = attributes.idle_limit(bucket.server.limit)
+            wanted = self.shares.part(attributes.idle_limit(bucket.server.limit))
             server = bucket.server
             # Of all groups together, as they are pruned: else one undoes what the other did.
             while server.opened - server.leaving < wanted and server.online and server.room:
                 if bucket.connecting >= MOST_AT_ONCE or not self._allowed(group):
                     return
-                self._begin(group, bucket)
+                if not self._begin(group, bucket):
+                    break
 
     def _prune(self, bucket: Bucket, now: float) -> None:
         """Too many idle, too old, or silent for long enough to be asked."""
         server = bucket.server
-        keep = self.attributes[bucket.group.key.hostgroup].idle_limit(server.limit)
+        attributes = self.attributes[bucket.group.key.hostgroup]
+        keep = self.shares.part(attributes.idle_limit(server.limit))
         idle = bucket.connections()
         for connection in reversed(idle):
             if self.settings.expired(now - connection.opened_at) or (
@@ -426,6 +494,8 @@ class Pools:
 
 IDLE_SPARE_SEC = 10.0
 """How long an idle connection beyond the share that is kept stays for a next burst."""
+UNTHROTTLED = 1_000_000
+"""Connections per second: the default, at which nobody needs to ask the other workers."""
 RETRY_SEC = 0.2
 """Between two tries to open a connection, while they fail."""
 MOST_AT_ONCE = 64

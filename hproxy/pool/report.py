@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hproxy._native.pool import Bucket
+from hproxy._native.pool import Bucket, Group, Server
 from hproxy.topology import Backend
 
-__all__ = ["Count", "rows"]
+__all__ = ["Count", "Given", "rows"]
 
 
 @dataclass(slots=True)
@@ -20,6 +20,34 @@ class Count:
     opened: int = 0
     closed: int = 0
     failed: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    """These two of servers that are gone only: the native Server has those of others."""
+
+    def take(self, other: Count, server: Server) -> None:
+        """Add what a server did that is gone."""
+        self.opened += other.opened
+        self.closed += other.closed
+        self.failed += other.failed
+        self.bytes_sent += server.bytes_sent
+        self.bytes_received += server.bytes_received
+
+
+@dataclass(slots=True)
+class Given:
+    """What groups of a hostgroup gave out that are no more."""
+
+    acquired: int = 0
+    waited: int = 0
+    wait_seconds: float = 0.0
+    released: int = 0
+
+    def take(self, group: Group) -> None:
+        """Add what a group did that goes."""
+        self.acquired += group.acquired
+        self.waited += group.waited
+        self.wait_seconds += group.wait_seconds
+        self.released += group.released
 
 
 def rows(buckets: Iterable[Bucket], counts: Mapping[Backend, Count]) -> list[dict[str, Any]]:

@@ -2,7 +2,16 @@
 """Backends, hostgroups and their health; pure."""
 
 from hproxy.topology.backend import Backend, Health, Status
-from hproxy.topology.hostgroup import HostgroupAttributes
-from hproxy.topology.topology import StatusListener, Topology
+from hproxy.topology.hostgroup import HostgroupAttributes, HostgroupTable
+from hproxy.topology.topology import Replacement, StatusListener, Topology
 
-__all__ = ["Backend", "Health", "HostgroupAttributes", "Status", "StatusListener", "Topology"]
+__all__ = [
+    "Backend",
+    "Health",
+    "HostgroupAttributes",
+    "HostgroupTable",
+    "Replacement",
+    "Status",
+    "StatusListener",
+    "Topology",
+]

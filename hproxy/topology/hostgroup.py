@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["HostgroupAttributes"]
+__all__ = ["HostgroupAttributes", "HostgroupTable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +31,20 @@ class HostgroupAttributes:
         if not self.free_connections_pct:
             return 0
         return max(min(1, max_connections), max_connections * self.free_connections_pct // 100)
+
+
+class HostgroupTable(dict[int, HostgroupAttributes]):
+    """Attributes by hostgroup; those of the proxy as a whole for one that no row is about.
+
+    Hostgroups come and go while the proxy runs: a rule may name one nobody has heard of."""
+
+    def __init__(
+        self,
+        rows: Mapping[int, HostgroupAttributes] | None = None,
+        common: HostgroupAttributes | None = None,
+    ) -> None:
+        super().__init__(rows or {})
+        self.common = common or HostgroupAttributes()
+
+    def __missing__(self, hostgroup: int) -> HostgroupAttributes:
+        return self.common
