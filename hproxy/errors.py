@@ -12,7 +12,8 @@ words. `code` is stable and dotted; `docs/errors.md` has one section per code.
       RouteError             nowhere to send it
       PoolError -> PoolTimeout, ConnectError
       BackendError -> BackendProtocolError, BackendLost
-      ScriptError  AdminError  HandoverError
+      ScriptError  AdminError
+      HandoverError -> ChannelClosed, RemoteError
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ __all__ = [
     "BackendError",
     "BackendLost",
     "BackendProtocolError",
+    "ChannelClosed",
     "ClientError",
     "ConfigError",
     "ConfigFinding",
@@ -35,6 +37,7 @@ __all__ = [
     "HandoverError",
     "PoolError",
     "PoolTimeout",
+    "RemoteError",
     "RouteError",
     "ScriptError",
 ]
@@ -194,3 +197,19 @@ class HandoverError(HProxyError):
 
     code = "handover"
     summary = "handover failed"
+
+
+class ChannelClosed(HandoverError):
+    """A process of the same service is gone, and does not do what it was asked."""
+
+    code = "handover.closed"
+    summary = "the other process is gone"
+
+
+class RemoteError(HandoverError):
+    """A process of the same service refuses; the fact `remote` is its error's code."""
+
+    code = "handover.remote"
+    summary = "refused by another process"
+    original: HProxyError | None = None
+    """The same as it was raised there, where it is an operator's."""

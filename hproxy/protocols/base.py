@@ -50,6 +50,8 @@ class LoginOptions:
     compression_level: int = 3
     attributes: bool = True
     """Add _client_ip and the like to the connection attributes."""
+    decoy: Callable[[bytes], Any] | None = None
+    """The account that an unknown name is checked against, by that name."""
     scrambles: tuple[bytes, ...] = ()
     """What the client was challenged with so far, where somebody else began its login."""
 
@@ -123,6 +125,10 @@ class Protocol:
     """Module of logins like ones that were seen before, for sessions that share connections."""
     multiplexing: Any
     """Module of what sessions that share backend connections need."""
+    portable: Any
+    """Module of what takes such a session apart and puts it together in another process."""
+    tethered: Any
+    """Module of the same for one that its backend connection goes with."""
     quit_command: bytes
     kill_command: Callable[[int, bool], bytes]
     """(backend connection id, query only) -> payload."""

@@ -6,12 +6,12 @@ A login (client's, backend's, or both relayed) is a state machine without socket
     driver ── event ──> machine.receive ── actions ──> driver ── performs, awaits ──> event ...
 
 The last action of a list says what to wait for: `Read` a packet, `StartTls`, `Lookup` an
-account; or how it ended: `Done`, `Refuse`. There is always exactly one thing to wait for.
+account, `Work`; or how it ended: `Done`, `Refuse`. There is always exactly one thing to wait for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
@@ -38,6 +38,8 @@ __all__ = [
     "Side",
     "SlowCommand",
     "StartTls",
+    "Work",
+    "Worked",
 ]
 
 
@@ -91,6 +93,13 @@ class Lookup:
 
 
 @dataclass(frozen=True, slots=True)
+class Work:
+    """Run `steps` to their end; it takes long, so let others have their turn in between."""
+
+    steps: Generator[None, None, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """Login succeeded; `result` is the machine's own dataclass of facts."""
 
@@ -127,8 +136,15 @@ class AccountFound:
     account: Any
 
 
-Action = Send | Read | ReadAny | StartTls | Compress | Lookup | Done | Refuse
-Event = PacketArrived | Secured | AccountFound
+@dataclass(frozen=True, slots=True)
+class Worked:
+    """What the steps of `Work` returned."""
+
+    result: Any = field(repr=False)
+
+
+Action = Send | Read | ReadAny | StartTls | Compress | Lookup | Work | Done | Refuse
+Event = PacketArrived | Secured | AccountFound | Worked
 
 
 class Login(Protocol):

@@ -29,6 +29,9 @@ class Request:
     in_transaction: bool = False
     since_write: float | None = None
     """Seconds since the session's own last write; None: it has written nothing."""
+    ruled: int | None = None
+    """The hostgroup query rules name; None: they leave it open."""
+    ruled_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from hproxy.routing.policies import ReadWriteSplit, Single
+from hproxy.routing.policies import QueryRules, ReadWriteSplit, Single
 from hproxy.routing.policy import CompiledRoute, Policy, Request, Route
 
 __all__ = ["Router"]
@@ -22,7 +22,7 @@ class Router:
     @classmethod
     def split(cls, pairs: Iterable[tuple[int, int]], hold: float) -> Router:
         """The router of a configuration with pairs of writer and reader hostgroups."""
-        return cls([ReadWriteSplit(pairs, hold)])
+        return cls([QueryRules(), ReadWriteSplit(pairs, hold)])
 
     def route(self, request: Request) -> Route:
         """Where one request goes now."""

@@ -12,17 +12,20 @@ wait has a deadline, and the client notices nothing of what was passed over.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
+from hproxy.dial.converse import Refusal
 from hproxy.errors import BackendError, ConnectError, HProxyError, PoolTimeout
 from hproxy.net.resolver import connect
 from hproxy.protocols.base import LoginResult
 from hproxy.protocols.model import Side
-from hproxy.session.converse import Refusal
+from hproxy.session.failing import note_unreachable
+from hproxy.session.introduction import announce
 from hproxy.session.login import login_options, run_login
 from hproxy.session.registry import Connection
 from hproxy.session.services import Services
@@ -54,24 +57,27 @@ class Backends:
         use: Callable[[Backend, Any], Awaitable[Any]],
         hostgroup: int | None = None,
         only: Backend | None = None,
+        aside: bool = False,
     ) -> Opened:
         """Try backends in turn until `use(backend, channel)` succeeds.
 
-        The reserved place is recorded in `connection.backend`; with `only` nothing is
-        reserved (side connections). Raises PoolTimeout, ConnectError, Refusal.
+        The reserved place is recorded in `connection.backend`; with `only`, and `aside`, nothing
+        is reserved (side connections), and none need be left. Raises PoolTimeout, ConnectError,
+        Refusal.
         """
         services = self._services
         settings, topology = services.settings, services.topology
         group = settings.hostgroup if hostgroup is None else hostgroup
         begun = monotonic()
-        candidates = (only,) if only else topology.order(group, begun, random.random)
+        counted = only is None and not aside
+        candidates = (only,) if only else topology.order(group, begun, random.random, full=aside)
         failure: HProxyError | None = None
         for backend in candidates:
             left = settings.connect_timeout_max - (monotonic() - begun)
             if left <= 0:
                 break
-            if only is None:
-                topology.reserve(backend)
+            if counted and not topology.enter(backend):
+                continue  # another worker was quicker
             channel: Any = None
             try:
                 async with asyncio.timeout(min(left, settings.connect_timeout)):
@@ -81,6 +87,11 @@ class Backends:
                         path=backend.path,
                         keepalive_sec=settings.keepalive_sec,
                     )
+                    try:
+                        announce(services, fd, backend.hostgroup, connection)
+                    except BaseException:
+                        os.close(fd)
+                        raise
                     # Logins are short on both sides; commands never pass through a channel.
                     channel = services.protocol.channel(
                         services.reactor, fd, Side.BACKEND.value, settings.max_login_packet
@@ -91,18 +102,19 @@ class Backends:
             except BaseException:
                 if channel is not None:
                     channel.close()
-                if only is None:
-                    topology.release(backend)
+                if counted:
+                    topology.leave(backend)
                 raise
             else:
                 if only is None:
                     topology.opened(backend)
+                if counted:
                     connection.backend = backend
                 return Opened(backend, channel, outcome)
             if channel is not None:
                 channel.close()
-            if only is None:
-                topology.release(backend)
+            if counted:
+                topology.leave(backend)
         raise self._unreachable(group, failure, monotonic() - begun, len(candidates))
 
     def _failed(
@@ -119,6 +131,8 @@ class Backends:
             # No descriptor or memory for a socket: no reason to shun anybody.
             failure, ours = ConnectError(str(error), code="local"), True
         services.registry.totals.backend_connect_errors += 1
+        services.counters.at(backend).failed += 1
+        note_unreachable(services, backend, connection, failure)
         if not ours:
             services.topology.failed(backend, str(failure), monotonic())
         connection.log.warning(
@@ -136,6 +150,7 @@ class Backends:
         if isinstance(packet, bytes) and tried == 1:
             return Refusal(failure or ConnectError(), packet)  # its own words say it best
         if waited >= self._services.settings.connect_timeout_max:
+            self._services.counters.connect_timeouts += 1
             return PoolTimeout(hostgroup=group, waited_ms=round(waited * 1000))
         reason = (
             failure.reason
@@ -153,7 +168,9 @@ class Backends:
             login_options(services, connection, backend), wanted
         )
         try:
-            return await run_login(services, machine, {Side.BACKEND: channel}, backend=backend)
+            return await run_login(
+                services, machine, {Side.BACKEND: channel}, backend=backend, user=wanted.user
+            )
         except Refusal as refusal:
             if refusal.error.full_code == "pool.connect.capabilities":
                 services.tasks.spawn(self.learn(backend), f"profile of {backend}")
@@ -166,7 +183,7 @@ class Backends:
                 ) from None
             raise
 
-    async def profile(self, connection: Connection) -> Any:
+    async def profile(self) -> Any:
         """What all backends heard of can do; asks one when none was heard of."""
         services = self._services
         known = services.profiles
@@ -175,18 +192,18 @@ class Backends:
                 self._asked = asyncio.get_running_loop().create_future()
                 # Not every waiter may be there to hear of a failure.
                 self._asked.add_done_callback(lambda done: done.cancelled() or done.exception())
-                services.tasks.spawn(self._ask_any(connection, self._asked), "profile")
+                services.tasks.spawn(self._ask_any(self._asked), "profile")
             await asyncio.shield(self._asked)
         return services.protocol.meet(list(known.values()))
 
-    async def _ask_any(self, connection: Connection, asked: asyncio.Future[None]) -> None:
+    async def _ask_any(self, asked: asyncio.Future[None]) -> None:
         """One question for all who want to log in: together they would be more than may."""
         services = self._services
+        asking = Connection(0, "", services.log)
         try:
-            opened = await self.open(connection, self._greeting)
+            # Other workers may have all the places; nobody can log in here until it is known.
+            opened = await self.open(asking, self._greeting, aside=True)
             services.hear(opened.backend, opened.outcome)
-            services.topology.release(opened.backend)
-            connection.backend = None
             opened.channel.close()
         except Exception as error:  # theirs to tell their clients
             asked.set_exception(error)

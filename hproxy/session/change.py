@@ -12,11 +12,11 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
+from hproxy.dial.converse import Refusal
 from hproxy.errors import ClientError, HProxyError
 from hproxy.protocols.base import LoginResult
 from hproxy.protocols.model import Side
 from hproxy.session.backends import Backends
-from hproxy.session.converse import Refusal
 from hproxy.session.login import login_options, run_login
 from hproxy.session.registry import Connection
 from hproxy.session.services import Services
@@ -53,12 +53,14 @@ class UserChange:
                     machine = protocol.relay_change(options, connection.login, packet)
                     login = await run_login(services, machine, channels)
                     connection.login = connection.backend_login = login
+                    services.recorder.noting.changed(connection)
                 else:
                     await self._in_table(connection, options, channels, packet)
                     backend = channels[Side.BACKEND]
         except (Refusal, HProxyError, TimeoutError) as failure:
             self._refuse(session, connection, client, failure)
             return
+        services.recorder.changed(connection)
         client.detach()
         session.resume(backend.detach())
 
@@ -79,7 +81,9 @@ class UserChange:
         try:
             async with asyncio.timeout(services.settings.login_timeout):
                 machine = services.protocol.client_change(options, connection.login, packet)
-                login: LoginResult = await run_login(services, machine, {Side.CLIENT: client})
+                login: LoginResult = await run_login(
+                    services, machine, {Side.CLIENT: client}, host=connection.host
+                )
                 self._enter(connection, login)
                 if not login.database and login.account.default_schema:
                     login = replace(login, database=login.account.default_schema)
@@ -94,6 +98,7 @@ class UserChange:
         connection.login = login
         session.exact_insert_ids = login.account.asks_insert_id
         driver.follower.restart(session, connection, facts, settings)
+        services.recorder.changed(connection)
         client.write_packet(mysql.login_ok(login))
         client.detach()
         session.start()
@@ -117,7 +122,7 @@ class UserChange:
         assert connection.backend is not None
         assert connection.backend_login is not None
         machine = protocol.client_change(options, connection.login, packet)
-        wanted: LoginResult = await run_login(services, machine, channels)
+        wanted: LoginResult = await run_login(services, machine, channels, host=connection.host)
         before, moves = connection.account, wanted.account is not connection.account
         if moves:
             services.users.enter(wanted.account)
@@ -138,6 +143,7 @@ class UserChange:
             services.users.leave(before)
         connection.account = wanted.account
         connection.login, connection.backend_login = wanted, done
+        services.recorder.noting.changed(connection)
         channels[Side.CLIENT].write_packet(done.reply)
 
     async def _move(
@@ -151,7 +157,7 @@ class UserChange:
             return await self._backends.log_in(connection, backend, channel, wanted)
 
         opened = await self._backends.open(connection, logged_in, wanted.account.hostgroup)
-        self._services.topology.release(left)
+        self._services.topology.leave(left)
         channels[Side.BACKEND] = opened.channel
         old.seq = 0
         old.write_packet(self._services.protocol.quit_command)
@@ -171,6 +177,7 @@ class UserChange:
         else:
             error = ClientError("COM_CHANGE_USER took too long", code="timeout")
         connection.log.warning("change of user failed", code=error.full_code, reason=str(error))
+        self._services.recorder.changed(connection, error)
         client.write_packet(packet or self._services.protocol.error_packet(error))
         client.detach()
         session.close(f"change of user failed: {error.full_code}")

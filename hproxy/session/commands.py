@@ -12,13 +12,17 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import orjson
+
 from hproxy.errors import BackendError, BackendLost, HProxyError
 from hproxy.protocols.model import Kill
 from hproxy.session.context import Context, refusal
 from hproxy.session.deciding import Decider
 from hproxy.session.follow import Follower
+from hproxy.session.internal import session_info
 from hproxy.session.lease import Leases
 from hproxy.session.opening import StepRefused
+from hproxy.session.orders import Orders
 from hproxy.session.registry import Connection
 from hproxy.session.services import Services
 
@@ -36,9 +40,12 @@ class Commands:
         self._decider: Decider = driver.decider
         self._leases: Leases = driver.leases
         self._context: Context = driver.context
+        self._orders: Orders = driver.orders
 
     def take(self, session: Any, connection: Connection, payload: bytes, decision: Any) -> None:
         """Answer it, or submit it, or another in its place."""
+        if connection.caching is not None:  # the one before was never answered
+            self._driver.caching.given_up(connection)
         handle = HANDLERS.get(self._mysql.role(payload))
         if handle is not None:
             handle(self, session, connection, payload, decision)
@@ -50,19 +57,65 @@ class Commands:
             session.pin(self._mysql.UNKNOWN_COMMAND, self._mysql.UNKNOWN_COMMAND)
         session.submit(payload, self._decider.for_command(session), None, False)
 
-    def _query(
+    def _query(self, session: Any, connection: Connection, payload: bytes, decision: Any) -> None:
+        assert connection.login is not None
+        text = self._mysql.statement_text(payload, connection.login)
+        if decision is None:
+            decision = self._decider.decide_text(session, text)
+            session.noted(decision)
+        verdict = decision.verdict
+        if verdict is not None:
+            if self._orders.answer(session, connection, decision):
+                return
+            if verdict.text is not None:
+                payload = payload[: len(payload) - len(text)] + verdict.text
+                text = verdict.text
+            again = partial(self._ordered, session, connection, payload, text, decision)
+            if not self._orders.delay(session, connection, decision, again):
+                again()
+            return
+        self._run(session, connection, payload, text, decision)
+
+    def _ordered(
+        self, session: Any, connection: Connection, payload: bytes, text: bytes, decision: Any
+    ) -> None:
+        """A statement of which query rules have said something; its delay is over."""
+        self._driver.mirroring.send(session, connection, text, decision)
+        decision = self._driver.freshness.heed(session, connection, decision)
+        again = partial(self._run, session, connection, payload, text)
+        if self._driver.gtids.wait(session, connection, decision, again):
+            return
+        now = partial(again, decision)
+        if not self._driver.caching.serve(session, connection, text, decision, now):
+            now()
+
+    def _run(
         self,
         session: Any,
         connection: Connection,
         payload: bytes,
+        text: bytes,
         decision: Any,
         cleaned: bool = False,
     ) -> None:
-        assert connection.login is not None
-        text = self._mysql.statement_text(payload, connection.login)
-        if decision is None:
-            decision = self._decider.decide(session, text)
+        """A statement as it is to be run."""
+        if self._refused(session, connection, decision):
+            return
         traits = decision.traits
+        if traits.verb == b"PROXYSQL" and self._internal(session, connection, text):
+            return
+        if traits.verb == b"SET" and not cleaned:
+            counters = self._services.counters
+            counters.names += decision.text[:9].upper() == b"SET NAMES"
+            counters.autocommits += bool(traits.traits & self._mysql.Trait.ENDS)
+        if traits.effects & self._mysql.Effect.USE and self._in_schema(
+            session,
+            connection,
+            decision,
+            self._mysql.used_schema(text, session.modes),
+            partial(self._run, session, connection, payload, text, decision, cleaned),
+        ):
+            return
         if traits.effects & self._mysql.Effect.KILL and self._kill_statement(
             session, connection, payload
         ):
@@ -80,7 +133,10 @@ class Commands:
             # Another statement ran on that connection since: say what its answer was instead.
             payload = payload[: len(payload) - len(text)] + self._context.restated(session, text)
             if warnings and not session.pins & self._mysql.Pin.NEXT_TRANSACTION:
-                again = partial(self._query, session, connection, payload, decision, cleaned=True)
+                payload_text = self._mysql.statement_text(payload, connection.login)
+                again = partial(
+                    self._run, session, connection, payload, payload_text, decision, cleaned=True
+                )
                 recalled = None
                 if connection.diagnostics is not None and self._mysql.counts_warnings(text):
                     recalled = connection.diagnostics.recalled(session)
@@ -89,7 +145,9 @@ class Commands:
         plan = self._follower.plan(session, connection, text, traits, decision.text)
         counts_lost = cleaned or not session.context_kept
         if plan.traits is not traits:  # what EXECUTE runs counts as well
-            decision = self._decider.decision(session, connection, plan.traits, decision.text)
+            decision = self._decider.decision(
+                session, connection, plan.traits, decision.text, verdict=decision.verdict
+            )
             inner = connection.follow.state.executed(text)
             if plan.traits.traits & self._mysql.Trait.CONTEXT and counts_lost and inner:
                 payload = payload[: len(payload) - len(text)] + self._context.restated(
@@ -106,6 +164,29 @@ class Commands:
             )
             return
         session.submit(payload, decision, None, True)
+
+    def _internal(self, session: Any, connection: Connection, text: bytes) -> bool:
+        """PROXYSQL INTERNAL SESSION is answered here; of other texts it is False."""
+        words = text.rstrip(b"; \t\r\n").upper().split()
+        if words[:2] != [b"PROXYSQL", b"INTERNAL"]:
+            return False
+        if words[2:] == [b"SESSION"]:
+            told = orjson.dumps(session_info(self._services, connection)).decode()
+            packets = self._mysql.one_text("session_info", told, session.status, connection.login)
+            session.reply(packets)
+        else:
+            session.reply([self._mysql.UNKNOWN_INTERNAL])
+        return True
+
+    def _refused(self, session: Any, connection: Connection, decision: Any) -> bool:
+        """Whether the firewall has answered in the place of a server."""
+        packet = self._decider.screening.refusal(decision)
+        if packet is None:
+            return False
+        if not connection.follow.state.waiting:  # what waits is asked on this connection
+            session.concluded(False)
+        session.reply([packet])
+        return True
 
     def _after_cleaning(
         self,
@@ -126,6 +207,11 @@ class Commands:
         kill = self._services.protocol.interpret(payload, connection.login)
         if not isinstance(kill, Kill):
             return False
+        killer = self._driver.killer
+        if killer.foreign(kill):
+            work = partial(killer.abroad, kill=kill)
+            self._driver.spawn(session, connection, "kill", work)
+            return True
         target = self._services.registry.find(kill.target)
         if target is None:
             return False
@@ -136,21 +222,70 @@ class Commands:
             else:
                 session.fail(packet, "killed by itself")
             return True
-        work = partial(self._driver.killer.elsewhere, target=target, kill=kill)
+        work = partial(killer.elsewhere, target=target, kill=kill)
         self._driver.spawn(session, connection, "kill", work)
         return True
 
     def _init_db(self, session: Any, connection: Connection, payload: bytes, decision: Any) -> None:
+        self._services.recorder.used(connection, payload[1:])
+        there = self._decider.for_schema(session, payload[1:])
+
         def again() -> None:
             self._follower.plan_schema(session, connection, payload[1:])
-            session.submit(payload, self._decider.for_command(session), None, True)
+            session.submit(payload, there, None, True)
 
+        if self._in_schema(session, connection, there, payload[1:], again):
+            return
         if connection.follow.facts.mysql and not session.warnings_kept:
             # Its OK counts the warnings of the statement before, which stay to be read.
-            decision = self._decider.for_command(session)
-            self._after_cleaning(session, connection, decision, again)
+            self._after_cleaning(session, connection, there, again)
         else:
             again()
+
+    def _in_schema(
+        self,
+        session: Any,
+        connection: Connection,
+        there: Any,
+        schema: bytes,
+        again: Callable[[], None],
+    ) -> bool:
+        """Rules have the schema elsewhere than the one before, which is perhaps unknown there: go
+        on with `again` on a connection that is in the new one already. False: no need to."""
+        before, held = session.settings.schema, session.held
+        if not self._decider.rules_route or not before:
+            return False
+        if held is not None and (
+            held.bucket.group is there.writer
+            or session.in_transaction
+            or session.insert_id_open
+            or session.pins & ~int(self._mysql.LEFT_BEHIND)
+        ):
+            return False
+        home = self._decider.ruling.home(connection, connection.account, before, session.flag_in)
+        if home == there.writer.key.hostgroup:
+            return False
+
+        async def work(session: Any, connection: Connection) -> None:
+            if session.held is not None:
+                if session.pins:
+                    await self._driver.settling.read(session, connection)
+                left = session.part()
+                if left is not None:
+                    self._services.sharing.pools.recycle(left)
+            settings = session.settings
+            session.settings = settings.with_schema(schema)
+            try:
+                await self._leases.take(session, connection, there)
+            except (StepRefused, HProxyError) as error:
+                session.settings = settings
+                session.reply([refusal(self._services, error)])
+                return
+            session.settings = settings
+            again()
+
+        self._driver.spawn(session, connection, "schema", work)
+        return True
 
     def _set_option(
         self, session: Any, connection: Connection, payload: bytes, decision: Any
@@ -171,25 +306,54 @@ class Commands:
         self._follower.plan_command(connection, done)
         session.submit(payload, self._decider.for_command(session), None, True)
 
-    def _execute(
-        self,
-        session: Any,
-        connection: Connection,
-        payload: bytes,
-        decision: Any,
-        cleaned: bool = False,
-    ) -> None:
+    def _execute(self, session: Any, connection: Connection, payload: bytes, decision: Any) -> None:
         """COM_STMT_EXECUTE of a statement with effects, or with the fast lane off."""
         statement = self._driver.preparer.find(session, payload)
         if statement is None:
             self._unknown_statement(session, connection, payload)
             return
-        decision, text = statement.decision, statement.statement.text
+        if decision is None:  # as a rule it was decided before it came here
+            session.noted(statement.decision)
+        if statement.decision.verdict is not None:
+            if self._orders.answer(session, connection, statement.decision):
+                return
+            again = partial(self._execute_ordered, session, connection, payload, statement)
+            if not self._orders.delay(session, connection, statement.decision, again):
+                again()
+            return
+        self._execute_now(session, connection, payload, statement)
+
+    def _execute_ordered(
+        self, session: Any, connection: Connection, payload: bytes, statement: Any
+    ) -> None:
+        """An execution of which query rules have said something; its delay is over."""
+
+        def run(decision: Any) -> None:
+            self._execute_now(session, connection, payload, statement, decided=decision)
+
+        decision = statement.decision
+        if not self._driver.gtids.wait(session, connection, decision, run):
+            run(decision)
+
+    def _execute_now(
+        self,
+        session: Any,
+        connection: Connection,
+        payload: bytes,
+        statement: Any,
+        cleaned: bool = False,
+        decided: Any = None,
+    ) -> None:
+        decision, text = decided or statement.decision, statement.statement.text
+        if self._refused(session, connection, decision):
+            return
         asks = decision.traits.traits & self._mysql.Trait.CONTEXT
         if asks and self._mysql.shows_warnings(text) and not cleaned:
             pinned = session.pins & self._mysql.Pin.NEXT_TRANSACTION
             if not session.warnings_kept and not pinned:
-                again = partial(self._execute, session, connection, payload, decision, cleaned=True)
+                again = partial(
+                    self._execute_now, session, connection, payload, statement, True, decided
+                )
                 self._after_cleaning(session, connection, decision, again)
                 return
         counts_lost = asks and (cleaned or not session.context_kept)
@@ -257,6 +421,8 @@ class Commands:
             if session.statements is not None:
                 session.statements.clear()
             session.forget_all()
+            session.forget_aside()
+            session.begin_with_flag(0)
             questions: tuple[Any, ...] = state.reset()
             return questions
 

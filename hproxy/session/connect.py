@@ -15,19 +15,23 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from hproxy.dial.converse import Refusal
 from hproxy.errors import AuthError, ClientError, ConnectError, HProxyError, PoolTimeout
 from hproxy.protocols.base import LoginResult
 from hproxy.protocols.model import PacketArrived, Side
 from hproxy.session.backends import Backends, Opened
-from hproxy.session.converse import Refusal
 from hproxy.session.login import login_options, run_login
 from hproxy.session.opening import StepRefused
 from hproxy.session.reception import Begun, resumed
 from hproxy.session.registry import Connection
+from hproxy.session.ruling import Ruling
 from hproxy.session.services import Services
+from hproxy.telemetry.clock import unix_time
 from hproxy.topology import Backend
 
 __all__ = ["Connector"]
+
+PASSWORD_WRONG = ("auth", "auth.rsa", "auth.backend")
 
 
 class Connector:
@@ -55,7 +59,7 @@ class Connector:
         services = self._services
         settings = services.settings
         login = self._relay if settings.auth_mode == "relay" else self._table
-        if services.multiplex is not None:
+        if self._driver.shares:
             login = partial(self._multiplexed, begun=begun)
         started = False
         try:
@@ -76,19 +80,25 @@ class Connector:
     def _refuse(
         self, client: Any, connection: Connection, error: HProxyError, packet: bytes | None
     ) -> None:
-        self._services.registry.totals.logins_failed += 1
+        services = self._services
+        services.registry.totals.logins_failed += 1
+        services.hosts.failed(connection.host, unix_time())
+        counters = services.counters
+        counters.denied_password += error.full_code in PASSWORD_WRONG
+        counters.denied_user_limit += error.full_code == "client.user_limit"
         gone = error.full_code == "client.gone"
         # Health checks of load balancers connect and leave: not worth a line by default.
         say = connection.debug if gone else connection.log.warning
         say("login failed", code=error.full_code, reason=str(error))
+        self._services.recorder.refused(connection, error)
         if not gone:
-            client.write_packet(packet or self._services.protocol.error_packet(error))
+            client.write_packet(packet or services.protocol.error_packet(error))
 
     def _leave(self, connection: Connection) -> None:
         """Undo what a login took, in reverse."""
         services = self._services
         if connection.backend is not None:
-            services.topology.release(connection.backend)
+            services.topology.leave(connection.backend)
             connection.backend = None
         if connection.account is not None:
             services.users.leave(connection.account)
@@ -128,11 +138,11 @@ class Connector:
         """The client proves who it is, to us; how that was checked, for others like it."""
         services = self._services
         options = resumed(login_options(services, connection, None), begun)
-        profile = begun.profile if begun is not None else await self._backends.profile(connection)
+        profile = begun.profile if begun is not None else await self._backends.profile()
         machine: Any = services.protocol.client_login(options, profile)
         left = begun.seconds if begun is not None else services.settings.login_timeout
         async with asyncio.timeout(left):
-            login = await run_login(services, machine, {Side.CLIENT: client})
+            login = await run_login(services, machine, {Side.CLIENT: client}, host=connection.host)
         account = login.account
         services.users.enter(account)
         connection.account = account
@@ -150,6 +160,9 @@ class Connector:
         assert shared is not None
         login, shortcut = await self._client_login(client, connection, begun)
         account = login.account
+        if account.fast_forward:
+            await self._direct(client, connection, login)
+            return
         connection.login = login
         connection.kind = mysql.kind_of(login.capabilities)
         facts, settings = await self.first_settings(connection, login)
@@ -157,25 +170,37 @@ class Connector:
         client.write_packet(ok)
         if login.compression is not None:
             client.start_compression(login.compression)
-        session = mysql.session(
+        session = self.session_of(connection, client, login, settings)
+        connection.busy = None
+        self._driver.follower.begin(session, connection, facts)
+        if begun is not None and settings.charset.speakable:
+            self._driver.reception.remember(begun, shortcut, connection, facts, ok)
+        services.registry.totals.logins += 1
+        services.hosts.succeeded(connection.host)
+        services.recorder.came(connection)
+        connection.debug("logged in", user=login.user.decode("utf-8", "replace"))
+        session.start()
+
+    def session_of(
+        self, connection: Connection, client: Any, login: LoginResult, settings: Any
+    ) -> Any:
+        """A session on the client's channel that shares backend connections, not started."""
+        services = self._services
+        shared = services.sharing
+        session = services.protocol.multiplexing.session(
             client, self._driver, shared.digester, shared.decisions, settings, login,
             services.settings.idle_timeout,
         )  # fmt: skip
         session.tag = connection
         session.max_packet = services.settings.max_packet
-        session.exact_insert_ids = account.asks_insert_id
+        session.exact_insert_ids = login.account.asks_insert_id
+        session.watch = shared.watch
         session.fast_lane = shared.pools.settings.fast_lane
         session.hold_seconds = shared.pools.settings.read_your_writes
         session.wait_limit = services.settings.connect_timeout_max
         connection.session = session
-        connection.busy = None
         connection.pooled = True
-        self._driver.follower.begin(session, connection, facts)
-        if begun is not None and settings.charset.speakable:
-            self._driver.reception.remember(begun, shortcut, connection, facts, ok)
-        services.registry.totals.logins += 1
-        connection.debug("logged in", user=login.user.decode("utf-8", "replace"))
-        session.start()
+        return session
 
     async def first_settings(
         self, connection: Connection, login: LoginResult, changes: bool = False
@@ -187,17 +212,20 @@ class Connector:
         shared = services.multiplex
         assert shared is not None
         account = login.account
-        facts = await self._facts(connection, account)
+        facts = await self.facts_for(connection, account)
         settings = facts.first_settings(login, changes)
-        known = (account.username, account.hostgroup, login.database)
+        if account.isolation:
+            settings = facts.isolated(settings, account.isolation)
+        hostgroup = Ruling(services).home(connection, account, login.database)
+        known = (account.username, hostgroup, login.database)
         unheard = login.database and known not in shared.known_schemas
         if unheard or not settings.charset.speakable:
-            group = shared.pools.group(account.hostgroup, account, connection.kind, settings)
+            group = shared.pools.group(hostgroup, account, connection.kind, settings)
             await self._try_schema(group, settings)
             shared.known_schemas.add(known)
         return facts, settings
 
-    async def _facts(self, connection: Connection, account: Any) -> Any:
+    async def facts_for(self, connection: Connection, account: Any) -> Any:
         """What is known of the servers this account goes to; opens a connection to learn it."""
         services = self._services
         shared = services.multiplex
@@ -249,8 +277,12 @@ class Connector:
         group.give(pooled)
 
     async def _table(self, client: Any, connection: Connection) -> None:
-        services = self._services
         login, _ = await self._client_login(client, connection)
+        await self._direct(client, connection, login)
+
+    async def _direct(self, client: Any, connection: Connection, login: LoginResult) -> None:
+        """With a backend connection of its own, and nothing in between."""
+        services = self._services
         account = login.account
 
         async def logged_in(backend: Backend, channel: Any) -> Any:
@@ -275,17 +307,25 @@ class Connector:
         backend_login: LoginResult,
     ) -> None:
         services = self._services
+        services.counters.at(opened.backend).opened += 1
         connection.login = login
         connection.backend_login = backend_login
         connection.client_secure = client.endpoint.secured
         session = services.protocol.session(
-            client, opened.channel, self._driver, backend_login, services.settings.idle_timeout
+            client,
+            opened.channel,
+            self._driver.direct,
+            backend_login,
+            services.settings.idle_timeout,
         )
         session.tag = connection
         session.max_packet = services.settings.max_packet
         connection.session = session
         connection.busy = None
         services.registry.totals.logins += 1
+        services.hosts.succeeded(connection.host)
+        services.recorder.came(connection)
+        services.recorder.noting.begin(connection)
         connection.debug(
             "logged in",
             user=login.user.decode("utf-8", "replace"),

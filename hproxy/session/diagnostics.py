@@ -4,7 +4,7 @@
 A session whose last statement left warnings keeps its connection: the client may ask for them.
 While others wait for a connection, that is asked now, and the client is answered from here:
 
-    others wait ── idle, and WARNINGS or FOUND_ROWS its only pins ── ask QUESTIONS ── give back
+    others wait ── idle, and WARNINGS or FOUND_ROWS its only pins ── ask about them ── give back
     SHOW WARNINGS ── nothing ran since ── the packets of the answer, as they came
 """
 
@@ -14,16 +14,14 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["QUESTIONS", "Diagnostics"]
+__all__ = ["COUNTS", "FOUND_ROWS", "LISTS", "Diagnostics", "recounted"]
 
-# The first keep what the others ask for; the last one overwrites it.
-QUESTIONS = (
-    b"SHOW WARNINGS",
-    b"SHOW ERRORS",
-    b"SHOW COUNT(*) WARNINGS",
-    b"SHOW COUNT(*) ERRORS",
-    b"SELECT FOUND_ROWS()",
-)
+# These keep what the others ask for.
+LISTS = (b"SHOW WARNINGS", b"SHOW ERRORS")
+# These keep it, too, but FOUND_ROWS() is 1 after them.
+COUNTS = (b"SHOW COUNT(*) WARNINGS", b"SHOW COUNT(*) ERRORS")
+# MariaDB keeps the warnings over it; MySQL does not, and makes one of its own.
+FOUND_ROWS = b"SELECT FOUND_ROWS()"
 
 LIMITED = re.compile(rb"(SHOW (?:WARNINGS|ERRORS)) LIMIT (\d+)(?: ?(,|OFFSET) ?(\d+))?")
 COLUMNS = 3  # of SHOW WARNINGS
@@ -35,7 +33,7 @@ ONE_ERROR = b"DO no_such_column"
 
 @dataclass(slots=True)
 class Diagnostics:
-    """Answers to QUESTIONS but the last, and when they hold."""
+    """Answers to LISTS and COUNTS, and when they hold."""
 
     serial: int
     """The session's count of statements that leave a context of their own."""
@@ -65,7 +63,7 @@ class Diagnostics:
     @property
     def counts(self) -> tuple[int, int]:
         """@@warning_count and @@error_count."""
-        warnings, errors = (int(_single(self.answers[question])) for question in QUESTIONS[2:4])
+        warnings, errors = (int(_single(self.answers[question])) for question in COUNTS)
         return warnings, errors
 
 
@@ -77,7 +75,20 @@ def _rows(packets: list[bytes], skip: int, count: int) -> list[bytes]:
     return [*packets[:begin], *rows[skip : skip + count], packets[-1]]
 
 
+def recounted(packets: list[bytes], listed: list[bytes]) -> list[bytes]:
+    """The answer to one of COUNTS that says how many rows an answer to one of LISTS has."""
+    begin = 1 + COLUMNS
+    begin += listed[begin][:1] == b"\xfe" and len(listed) > begin + 1
+    number, at = b"%d" % len(listed[begin:-1]), _row(packets)
+    return [*packets[:at], bytes((len(number),)) + number, *packets[at + 1 :]]
+
+
+def _row(packets: list[bytes]) -> int:
+    """Where the one row is: behind the definition, and its EOF if there is one."""
+    return 3 if packets[2][:1] == b"\xfe" else 2
+
+
 def _single(packets: list[bytes]) -> bytes:
-    """The one value of the one row: behind the definition, and its EOF if there is one."""
-    row = packets[3] if packets[2][:1] == b"\xfe" else packets[2]
+    """The one value of the one row."""
+    row = packets[_row(packets)]
     return row[1 : 1 + row[0]]

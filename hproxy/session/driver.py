@@ -26,6 +26,7 @@ from hproxy.session.connect import Connector
 from hproxy.session.kill import Killer
 from hproxy.session.registry import Connection
 from hproxy.session.services import Services
+from hproxy.topology import Backend, Status
 
 __all__ = ["Driver"]
 
@@ -33,8 +34,13 @@ __all__ = ["Driver"]
 class Driver:
     """Implements the native session's slow points for all sessions of a worker."""
 
+    shares = False
+    """Its sessions borrow backend connections."""
+
     def __init__(self, services: Services) -> None:
         self._services = services
+        self.direct: Driver = self
+        """For sessions with a backend connection of their own."""
         self.backends = Backends(services)
         self.connector = Connector(services, self.backends, self)
         self.killer = Killer(services, self.backends)
@@ -45,6 +51,9 @@ class Driver:
 
         Raises OSError; the descriptor is closed then."""
         return False
+
+    def forget_logins(self) -> None:
+        """What was remembered of logins holds no more."""
 
     # -- commands ----------------------------------------------------------------
 
@@ -73,6 +82,8 @@ class Driver:
         async def guarded() -> None:
             try:
                 await work(session, connection)
+            except MemoryError as error:
+                self.broken(session, error)
             except Exception:
                 # A mistake of ours ends the session: nobody else would ever answer its client.
                 session.close("internal error")
@@ -86,15 +97,42 @@ class Driver:
 
     def _kill(self, session: Any, connection: Connection, kill: Kill, payload: bytes) -> None:
         """KILL: our ids are translated; ids of the backend's own pass through as they are."""
+        if self.killer.foreign(kill):
+            work = partial(self.killer.abroad, kill=kill)
+            self.spawn(session, connection, "kill", work)
+            return
         target = self._services.registry.find(kill.target)
-        if target is None or target.backend is None or target.backend_login is None:
+        backend, login = (None, None) if target is None else target.where()
+        if target is None or (login is None and not target.pooled):
             session.forward(payload)
-        elif target.backend == connection.backend:
+        elif login is not None and backend == connection.backend:
             # The backend itself checks who may kill whom.
-            session.forward(kill.rewrite(target.backend_login.backend_id))
+            counters = self._services.counters
+            counters.killed_queries += kill.query_only
+            counters.killed_connections += not kill.query_only
+            session.forward(kill.rewrite(login.backend_id))
         else:
             work = partial(self.killer.elsewhere, target=target, kill=kill)
             self.spawn(session, connection, "kill", work)
+
+    # -- backends that are taken away ----------------------------------------------
+
+    def status_changed(self, backend: Backend, _: Status, new: Status) -> None:
+        """Of a backend taken offline at once nobody keeps a connection."""
+        if new is Status.OFFLINE_HARD:
+            self.sever(backend)
+
+    def sever(self, backend: Backend) -> None:
+        """Cut what is open to it, as if it had gone away."""
+        for connection in self._services.registry:
+            session = connection.session
+            if session is None or connection.pooled or connection.backend != backend:
+                continue
+            if session.state == "idle":
+                session.close("backend taken offline")
+                continue
+            lost = BackendLost("taken offline", phase=session.state)
+            session.fail(self._services.protocol.error_packet(lost), "backend taken offline")
 
     # -- losses ------------------------------------------------------------------
 
@@ -165,11 +203,20 @@ class Driver:
 
     def timed_out(self, session: Any) -> None:
         """Nothing came from the client for longer than proxy.idle_timeout_sec."""
+        self._services.counters.idle_timeouts += 1
         session.tag.log.info("idle timeout", code="client.idle", state=session.state)
         session.close("idle timeout")
 
+    def noted(self, session: Any, payload: bytes, ns: int) -> None:
+        """A statement that is to go on record was answered."""
+        self._services.recorder.noting.noted(session, payload, ns)
+
     def broken(self, session: Any, error: BaseException) -> None:
-        """A mistake of ours: this session pays, the others never notice."""
+        """A mistake of ours, or no memory: this session pays, the others never notice."""
+        if isinstance(error, MemoryError):
+            session.tag.log.error("out of memory", code="memory", state=session.state)
+            session.close("out of memory")
+            return
         session.tag.log.error("internal error", code="internal", exc_info=error)
         session.close("internal error")
 
@@ -180,8 +227,13 @@ class Driver:
         if connection.busy is not None:
             connection.busy()
         connection.debug("session ended", reason=reason, commands=session.commands)
+        services.recorder.went(connection, reason)
         if connection.backend is not None and not connection.pooled:
-            services.topology.release(connection.backend)
+            services.topology.leave(connection.backend)
+            done = services.counters.at(connection.backend)
+            done.commands += session.commands
+            done.bytes_sent += session.backend.bytes_out
+            done.bytes_received += session.backend.bytes_in
         if connection.account is not None:
             services.users.leave(connection.account)
         services.registry.leave(connection)

@@ -17,6 +17,7 @@ from typing import Any
 
 from hproxy.errors import BackendError, BackendLost
 from hproxy.session.registry import Connection
+from hproxy.session.ruling import Ruling
 from hproxy.session.services import Services
 
 __all__ = ["Follower", "Following"]
@@ -42,6 +43,7 @@ class Follower:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._mysql = services.protocol.multiplexing
+        self._ruling = Ruling(services)
 
     def begin(self, session: Any, connection: Connection, facts: Any) -> None:
         """A session starts with `session.settings`."""
@@ -186,6 +188,8 @@ class Follower:
     def restart(self, session: Any, connection: Connection, facts: Any, settings: Any) -> None:
         """COM_CHANGE_USER: a session anew, which holds no connection."""
         session.forget_all()
+        session.forget_aside()
+        session.begin_with_flag(0)
         session.concluded(False)
         if session.statements is not None:
             session.statements.clear()
@@ -221,9 +225,8 @@ class Follower:
                 )
                 held.move(next(b for b in group.buckets if b.server is held.bucket.server))
         session.modes = state.lex_modes
-        session.set_salt(
-            hash((account.username, connection.kind, state.settings.schema)) & 0xFFFFFFFFFFFFFFFF
-        )
+        session.roams = not account.transaction_persistent
+        session.set_salt(self._ruling.salt(session, connection))
         session.pin(self._mysql.STATE_PINS, int(state.pins) & self._mysql.STATE_PINS)
         if state.waiting:  # for the end of warnings, and on this connection
             session.pin(self._mysql.Pin.WARNINGS, self._mysql.Pin.WARNINGS)

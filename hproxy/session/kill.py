@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from hproxy.errors import ClientError, HProxyError, PoolTimeout
+from hproxy.dial.converse import Refusal
+from hproxy.errors import AdminError, ClientError, HProxyError, PoolTimeout
 from hproxy.protocols.model import Kill
 from hproxy.session.backends import Backends
-from hproxy.session.converse import Refusal
-from hproxy.session.registry import Connection
+from hproxy.session.registry import FIRST_ID, Connection
 from hproxy.session.services import Services
 
 __all__ = ["Killer"]
@@ -46,7 +46,7 @@ class Killer:
                     id=kill.target,
                 )
             if not kill.query_only:
-                self._connection(target)
+                self.connection(target)
             elif target.session is not None and target.session.state == "waiting":
                 # It has no connection yet: nothing of it runs anywhere.
                 target.session.refuse(protocol.multiplexing.INTERRUPTED)
@@ -66,13 +66,60 @@ class Killer:
         if session.state == "slow":
             session.reply([answer])
 
-    def _connection(self, target: Connection) -> None:
+    async def abroad(self, session: Any, connection: Connection, kill: Kill) -> None:
+        """The target may be a session of another worker."""
+        protocol, elsewhere = self._services.protocol, self._services.elsewhere
+        assert connection.login is not None
+        assert elsewhere is not None
+        try:
+            if not kill.alone:
+                raise ClientError(
+                    "it lives in another worker: send the KILL by itself",
+                    code="kill_other",
+                    id=kill.target,
+                )
+            if not await elsewhere(kill.target, kill.query_only, connection.login.user):
+                raise ClientError("there is no such session", code="kill_other", id=kill.target)
+            answer = protocol.ok_packet(connection.login)
+        except (HProxyError, TimeoutError) as error:
+            if not isinstance(error, ClientError):
+                reason = str(error) or "no answer"
+                error = ClientError(reason, code="kill_other", id=kill.target)
+            answer = protocol.error_packet(error)
+        if session.state == "slow":
+            session.reply([answer])
+
+    def foreign(self, kill: Kill) -> bool:
+        """Whether its id is one that another worker of this service may have given."""
+        services = self._services
+        if services.elsewhere is None or kill.target < FIRST_ID:
+            return False
+        return services.registry.find(kill.target) is None
+
+    async def running(self, target: Connection) -> None:
+        """An operator ends what a session runs, and not the session. Raises AdminError."""
+        session = target.session
+        if session is not None and session.state == "waiting":
+            session.refuse(self._services.protocol.multiplexing.INTERRUPTED)
+            return
+        try:
+            if not await self.query(target):
+                raise AdminError("no password is known to kill it with", code="kill")
+        except (HProxyError, Refusal, TimeoutError) as error:
+            if isinstance(error, AdminError):
+                raise
+            raise AdminError(f"not killed: {str(error) or 'no answer'}", code="kill") from error
+
+    def connection(self, target: Connection) -> None:
         """End a session from outside, and what it runs on its backend."""
         session = target.session
         if session is None:
+            if target.busy is not None:
+                target.busy()  # not logged in yet
             return
         if session.state in ("response", "infile"):
             self._services.tasks.spawn(self.orphan(target), f"orphan {target.id}")
+        self._services.counters.killed_connections += 1
         session.close("killed")
 
     async def orphan(self, connection: Connection) -> None:
@@ -125,5 +172,6 @@ class Killer:
 
         async with asyncio.timeout(KILL_TIMEOUT):
             opened = await self._backends.open(target, kill, only=where)
+        services.counters.killed_queries += 1
         opened.channel.finish()
         return True

@@ -71,6 +71,8 @@ class Leases:
         except TimeoutError:
             session.give_up()
             waited = round((monotonic() - begun) * 1000)
+            self._services.counters.waits_in_vain += 1
+            self._services.counters.connect_timeouts += 1
             raise PoolTimeout(hostgroup=group.key.hostgroup, waited_ms=waited) from None
 
     async def _set_up(self, session: Any, group: Any) -> None:
@@ -145,7 +147,8 @@ class Leases:
         if needed and session.insert_id_open:
             async with self._shared.opening.talk(pooled) as talk:
                 needed = not session.know_insert_id(await read_insert_id(talk))
-        await self.replay(pooled, session.settings, session.last_insert_id if needed else None)
+        insert_id = session.last_insert_id if needed else None
+        await self.replay(pooled, session.settings, insert_id, keeps=bool(session.status & 1))
         if needed:
             pooled.insert_owner = session.serial
             pooled.insert_id = session.last_insert_id
@@ -166,8 +169,12 @@ class Leases:
             return (), ()  # it would forget what the session has here
         return out, back
 
-    async def replay(self, pooled: Any, settings: Any, insert_id: int | None = None) -> None:
-        """Make the connection's settings `settings`. Raises StepRefused, BackendError."""
+    async def replay(
+        self, pooled: Any, settings: Any, insert_id: int | None = None, keeps: bool = False
+    ) -> None:
+        """Make the connection's settings `settings`; `keeps`: it is in a transaction.
+
+        Raises StepRefused, BackendError."""
         opening = self._shared.opening
         multiplexing = self._services.protocol.multiplexing
         facts = opening.facts[pooled.bucket.server.backend]
@@ -175,6 +182,8 @@ class Leases:
         steps = multiplexing.replay(pooled.settings, wanted, facts.tracking)
         if steps is None:
             raise BackendLost("the schema of the connection cannot be left for none")
+        if keeps and any(step.payload == multiplexing.RESET for step in steps):
+            raise BackendLost("a reset of the connection would end its transaction")
         if insert_id is not None:
             steps = (*steps, multiplexing.insert_id_step(insert_id))
         async with opening.talk(pooled) as talk:

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from hproxy.dial.converse import Channels, converse
 from hproxy.protocols.base import LoginOptions, LoginResult
 from hproxy.protocols.model import Event, Login, Side
-from hproxy.session.converse import Channels, converse
 from hproxy.session.registry import Connection
 from hproxy.session.services import Services
 from hproxy.topology import Backend
@@ -38,6 +38,7 @@ def login_options(
         backend_compression=backend.compression if backend is not None else (),
         compression_level=settings.compression_level,
         attributes=settings.attributes,
+        decoy=services.users.decoy if backend is None else None,
     )
 
 
@@ -48,16 +49,27 @@ async def run_login(
     *,
     first: Event | None = None,
     backend: Backend | None = None,
+    user: bytes = b"",
+    host: str | None = None,
 ) -> LoginResult:
-    """Run `machine` to its end. Raises Refusal, ClientError, BackendError."""
+    """Run `machine` to its end. Raises Refusal, ClientError, BackendError.
+
+    `user` is who logs in to `backend`, where that is known. `host` is the client's address, where
+    it proves to us who it is: the guard counts for it."""
 
     async def secure(side: Side, channel: Any) -> None:
         if side is Side.CLIENT:
             await channel.start_tls(services.client_tls, server_side=True)
             return
         name = services.settings.backend_server_name or (backend.host if backend else None)
-        await channel.start_tls(
-            services.backend_tls, server_side=False, server_hostname=name or None
-        )
+        context = services.tls_to(backend, user)
+        await channel.start_tls(context, server_side=False, server_hostname=name or None)
 
-    return await converse(machine, channels, find=services.users.find, secure=secure, first=first)
+    find = services.users.find
+    if host is None:
+        return await converse(machine, channels, find=find, secure=secure, first=first)
+    with services.guard.attempt(host) as attempt:
+        return await converse(
+            machine, channels, find=attempt.over(find), secure=secure, first=first,
+            turn=services.heavy,
+        )  # fmt: skip

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from time import monotonic
@@ -27,6 +28,8 @@ from hproxy.pool.pools import GroupKey
 from hproxy.protocols.base import LoginResult
 from hproxy.protocols.model import Side
 from hproxy.session.backends import Backends
+from hproxy.session.failing import note_unreachable
+from hproxy.session.introduction import announce
 from hproxy.session.registry import Connection
 from hproxy.session.services import Services
 from hproxy.topology import Backend
@@ -54,6 +57,7 @@ class Conversation:
 
     def __init__(self, services: Services, channel: Any, login: LoginResult) -> None:
         self._protocol = services.protocol
+        self._counters = services.counters
         self._channel = channel
         self._login = login
 
@@ -61,6 +65,8 @@ class Conversation:
         """Run `steps`. Raises StepRefused for the first that fails, BackendLost."""
         channel = self._channel
         for step in steps:
+            self._counters.asked_backends[step.payload[0]] += 1
+            self._counters.names_asked += step.text.startswith("SET NAMES")
             channel.seq = 0
             channel.write_packet(self._with_head(step.payload))
         refused: StepRefused | None = None
@@ -84,6 +90,7 @@ class Conversation:
     async def prepare(self, payload: bytes) -> tuple[list[bytes], int]:
         """COM_STMT_PREPARE: the packets of its answer and the id in it. Raises StepRefused."""
         channel = self._channel
+        self._counters.asked_backends[payload[0]] += 1
         channel.seq = 0
         channel.write_packet(payload)
         answer = self._protocol.multiplexing.PrepareAnswer(self._login)
@@ -107,6 +114,16 @@ class Conversation:
             found.append(packet)
             if result.take(packet):
                 return found
+
+    async def discard(self, sql: bytes) -> int:
+        """Run one statement; the number of its error, 0 without. Raises BackendLost."""
+        channel = self._channel
+        channel.seq = 0
+        channel.write_packet(self._with_head(b"\x03" + sql))
+        result = self._protocol.multiplexing.text_result(self._login, False)
+        while not result.take(await channel.read_packet()):
+            pass
+        return result.error.number if result.error is not None else 0
 
     async def ask(self, sql: bytes) -> list[tuple[bytes | None, ...]]:
         """The rows of one statement. Raises BackendError, BackendLost."""
@@ -134,6 +151,10 @@ class Opening:
         self.facts: dict[Backend, Any] = {}
         """What was learned of each server."""
 
+    def forget(self, backend: Backend) -> None:
+        """It is gone; whoever has its address next may be another server."""
+        self.facts.pop(backend, None)
+
     async def open(self, key: GroupKey, bucket: Any, settings: Any) -> Any:
         """A connection for `key`, set to `settings`. Raises HProxyError, Refusal, StepRefused."""
         services = self._services
@@ -148,6 +169,11 @@ class Opening:
                     path=backend.path,
                     keepalive_sec=options.keepalive_sec,
                 )
+                try:
+                    announce(services, fd, key.hostgroup, self._asking)
+                except BaseException:
+                    os.close(fd)
+                    raise
                 channel = protocol.channel(services.reactor, fd, Side.BACKEND.value, RESULT_LIMIT)
                 wanted = LoginResult(
                     user=key.account.username,
@@ -212,6 +238,7 @@ class Opening:
         else:
             failure = ConnectError(str(error), code="local")
         self._services.registry.totals.backend_connect_errors += 1
+        note_unreachable(self._services, backend, None, failure)
         if failure.full_code != "pool.connect.local":
             self._services.topology.failed(backend, str(failure), monotonic())
         self._services.log.warning(
@@ -260,6 +287,8 @@ class Opening:
 
     async def ping(self, connection: Any) -> bool:
         """Whether it answers a COM_PING in time."""
+        backend = connection.bucket.server.backend
+        begun = monotonic()
         try:
             async with (
                 asyncio.timeout(self._services.sharing.pools.settings.ping_timeout),
@@ -268,6 +297,9 @@ class Opening:
                 await talk.perform([self._services.protocol.multiplexing.PING])
         except (StepRefused, HProxyError, TimeoutError):
             return False
+        where = (backend.path, 0) if backend.path else (backend.host, backend.port)
+        took = round((monotonic() - begun) * 1_000_000)
+        self._services.sources.latencies[where] = took
         return True
 
     async def reset(self, connection: Any) -> bool:
@@ -290,6 +322,7 @@ class Opening:
         except (StepRefused, HProxyError, TimeoutError) as error:
             services.log.info("reset failed", backend=str(backend), reason=str(error))
             return False
+        services.counters.resets += 1
         connection.settings = settings
         connection.insert_owner = connection.insert_id = 0
         connection.statements.clear()

@@ -16,6 +16,7 @@ from time import monotonic
 from typing import Any
 
 from hproxy.errors import BackendLost, ClientError, HProxyError
+from hproxy.session.failing import note_error
 from hproxy.session.opening import StepRefused
 from hproxy.session.registry import Connection
 from hproxy.session.services import Services
@@ -43,7 +44,7 @@ class Preparer:
     async def prepare(self, session: Any, connection: Connection, payload: bytes) -> None:
         """COM_STMT_PREPARE."""
         services = self._services
-        text = payload[1:]
+        asked = text = payload[1:]
         limits, mine = services.sharing.pools.settings, session.prepare_statements()
         if not mine.room(len(text), limits.max_stmts_per_session, limits.max_stmts_cache_bytes):
             error = ClientError(
@@ -59,9 +60,21 @@ class Preparer:
                 session.concluded(False)
             session.reply([services.protocol.error_packet(error)])
             return
-        traits = self._mysql.classify(text, session.modes)
-        digest = self._mysql.digest(text, session.modes)
-        decision = self._driver.decider.decision(session, connection, traits, digest)
+        decision = self._driver.decider.decide_prepared(session, text)
+        session.noted(decision, False)
+        refusal = self._driver.decider.screening.refusal(decision)
+        if refusal is not None:
+            if not connection.follow.state.waiting:
+                session.concluded(False)
+            session.reply([refusal])
+            return
+        verdict, traits = decision.verdict, decision.traits
+        if verdict is not None:
+            if verdict.OK_msg is None and self._driver.orders.answer(session, connection, decision):
+                return  # what has an OK_msg is prepared: an OK is no answer to that
+            if verdict.text is not None:
+                text = verdict.text
+                payload = payload[:1] + text
         assert connection.account is not None
         key = (
             connection.account.username, connection.kind, session.settings.context, session.modes,
@@ -85,7 +98,9 @@ class Preparer:
         if statement is None:
             return
         client = mine.add(statement)
+        client.decision = decision
         client.salt = session.salt
+        client.asked = None if asked is text else asked
         packets = self._mysql.prepared_packets(
             statement, client.client_id, session.status, connection.login
         )
@@ -123,6 +138,10 @@ class Preparer:
                 session, connection, decision, lambda talk: talk.prepare(payload)
             )
         except StepRefused as refused:
+            note_error(
+                services, session.held.bucket.server.backend, connection,
+                session.settings.schema, refused.number, refused.reason,
+            )  # fmt: skip
             session.concluded(True)
             session.row_count = -1
             session.reply([refused.packet])

@@ -17,6 +17,7 @@ from typing import Any
 
 from hproxy.session.login import login_options
 from hproxy.session.registry import Connection
+from hproxy.session.ruling import Ruling
 from hproxy.session.services import Services
 
 __all__ = ["Begun", "Reception"]
@@ -47,6 +48,7 @@ class Reception:
         self._services = services
         self._serve = serve
         self._following = following
+        self._ruling = Ruling(services)
         self._shortcut = services.protocol.shortcut
         self._fill_in = self.fill_in  # bound once, not for every client
         self._greeter = self._shortcut.Greeter(services.reactor, services, self)
@@ -88,15 +90,15 @@ class Reception:
 
     def goes_as_nobody(self, user: bytes) -> bool:
         """Whether this name is asked the same as one that is no account's."""
-        account = self._services.users.find(user)
+        users = self._services.users
+        account = users.find(user) or users.decoy(user)
         return account is None or (
             account.plugin is None and not account.require_tls and account.secret.is_clear
         )
 
     def admitted(self, connection: Connection, session: Any, admission: Any, said: bytes) -> None:
-        """Let in without a look. `said`: see `fill_in`."""
+        """Let in without a look, and counted by its account. `said`: see `fill_in`."""
         account = admission.account
-        account.sessions += 1
         connection.account = account
         connection.kind = admission.kind
         connection.pooled = True
@@ -106,7 +108,17 @@ class Reception:
         connection.session = session
         connection.busy = None
         session.exact_insert_ids = account.asks_insert_id
-        self._services.registry.totals.logins += 1
+        services = self._services
+        asks = services.sharing.rules.asks_origin or services.track_hosts
+        if asks or services.firewall.enabled:  # others of its account may be of another class
+            session.set_salt(self._ruling.salt(session, connection))
+        services.registry.totals.logins += 1
+        if services.hosts:
+            services.hosts.succeeded(connection.host)
+        if services.guard.on:
+            services.guard.welcome(connection.host, account.username)
+        if services.recorder.journal.auditing:
+            services.recorder.came(connection)
         connection.debug("logged in", user=account.username.decode("utf-8", "replace"))
 
     def unusual(
@@ -123,8 +135,11 @@ class Reception:
         self._services.registry.leave(connection)
 
     def broken(self, connection: Connection, error: BaseException) -> None:
-        """A mistake of ours: this client pays."""
-        connection.log.error("internal error", code="internal", exc_info=error)
+        """A mistake of ours, or no memory: this client pays."""
+        if isinstance(error, MemoryError):
+            connection.log.error("out of memory", code="memory", state="login")
+        else:
+            connection.log.error("internal error", code="internal", exc_info=error)
         if connection.account is not None:
             self._services.users.leave(connection.account)
             connection.account = None

@@ -3,20 +3,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 
 from hproxy.auth import Account
 from hproxy.protocols.base import LoginResult
 from hproxy.topology import Backend
 
-__all__ = ["Connection", "Registry", "Totals"]
+__all__ = ["FIRST_ID", "Connection", "Registry", "Totals", "slot_of"]
 
 # Ids of ours start here, far above those a server counts up to in practice, so that a KILL of
 # an id that SELECT CONNECTION_ID() gave is never mistaken for one of ours.
 FIRST_ID = 1 << 30
 ID_SPAN = 1 << 30
+# One service may have so many workers; a worker is known by the upper bits of its ids.
+WORKERS = 256
+# A service that takes over from another counts from elsewhere: sessions keep their ids. Multiples
+# of the golden section of the span lie far from each other, however many there are.
+STRIDE = 2_592_097
 
 
 class Connection:
@@ -28,6 +34,8 @@ class Connection:
     backend: Backend | None = None
     backend_login: LoginResult | None = None
     account: Account | None = None
+    listener: Any = None
+    """The one it came in through."""
     session: Any = None
     client_secure: bool = False
     busy: Callable[[], object] | None = None
@@ -36,10 +44,30 @@ class Connection:
     """Which pooled connections can serve it; the protocol's own form."""
     pooled: bool = False
     """Its session borrows backend connections."""
+    schema: bytes | None = None
+    """Of one with a connection of its own whose statements are logged: where it went last."""
     diagnostics: Any = None
     """What its last statement left, when its connection was needed elsewhere."""
     tries: int = 0
     """Connections lost while the command under way was being prepared for."""
+    local: tuple[str, int] | None = None
+    """The address it has connected to, once somebody has asked."""
+    killing: Any = None
+    """An event: the KILL of its statement, whose time was up, has been delivered."""
+    via: str = ""
+    """The load balancer that told who the client is; "" where it came by itself."""
+    header: Any = None
+    """What the balancer said: a net.proxy_protocol.Header."""
+    caching: Any = None
+    """What the answer to its statement is to be kept as."""
+    wrote_in: int | None = None
+    """Hostgroup of a write whose GTID rules will ask for."""
+    placed: bool = False
+    """It has a place among the clients of all workers."""
+    gtids: dict[int, bytes] | None = None
+    """Of its last write, by hostgroup."""
+    strangers: Sequence[int] = ()
+    """Statements prepared on its backend connection that nobody in this process knows."""
     admission: Any = None
     said: bytes = b""
     fill: Callable[[Connection], None] | None = None
@@ -52,7 +80,14 @@ class Connection:
         """`log` is the worker's."""
         self.id = number
         self.peer = peer
+        self.since = monotonic()
+        """When it was accepted."""
         self._unbound = log
+
+    def introduced(self, peer: str, header: Any) -> None:
+        """Who connected speaks for the client at `peer`."""
+        self.via, self.peer, self.header = self.peer, peer, header
+        self._log = None
 
     @property
     def host(self) -> str:
@@ -63,7 +98,11 @@ class Connection:
     def log(self) -> Any:
         """A log whose lines say which client they are about."""
         if self._log is None:
-            bound = {"conn": self.id, "client": self.peer} if self.peer else {"conn": self.id}
+            bound: dict[str, object] = (
+                {"conn": self.id, "client": self.peer} if self.peer else {"conn": self.id}
+            )
+            if self.via:
+                bound["via"] = self.via
             self._log = self._unbound.bind(**bound)
         return self._log
 
@@ -125,13 +164,22 @@ class Totals:
     aborted_backends: int = 0
 
 
+def slot_of(number: int) -> int:
+    """The worker whose session has that id."""
+    return (number - FIRST_ID) // (ID_SPAN // WORKERS) % WORKERS
+
+
 @dataclass(slots=True)
 class Registry:
     """Connections by id, from accept to end."""
 
     totals: Totals = field(default_factory=Totals)
+    row: Any = None
+    """Clients of all workers: a Row; None where there is one worker."""
     _connections: dict[int, Connection] = field(default_factory=dict)
     _next: int = 0
+    _first: int = FIRST_ID
+    _span: int = field(default_factory=lambda: ID_SPAN)
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -139,10 +187,24 @@ class Registry:
     def __iter__(self) -> Iterator[Connection]:
         return iter(list(self._connections.values()))
 
+    def number(self, slot: int, generation: int = 0) -> None:
+        """Ids from now on are those of the worker in `slot`, of so many that have followed each
+        other there."""
+        self._span = ID_SPAN // WORKERS
+        self._first = FIRST_ID + slot % WORKERS * self._span
+        self._next = generation * STRIDE % self._span
+
+    def place(self, connection: Connection, limit: int) -> bool:
+        """Whether one more client may be there; it has just entered."""
+        if len(self._connections) > limit or (self.row is not None and not self.row.take(limit)):
+            return False
+        connection.placed = self.row is not None
+        return True
+
     def enter(self, peer: str, log: Any) -> Connection:
         """A client was accepted: give it an id."""
         while True:
-            number = FIRST_ID + self._next % ID_SPAN
+            number = self._first + self._next % self._span
             self._next += 1
             if number not in self._connections:
                 break
@@ -150,10 +212,23 @@ class Registry:
         self._connections[number] = connection
         return connection
 
+    def welcome(self, number: int, peer: str, log: Any) -> Connection | None:
+        """One that comes from another process and keeps its id; None where that is taken."""
+        if number in self._connections:
+            return None
+        connection = self._connections[number] = Connection(number, peer, log)
+        if self.row is not None:  # there is room for it: it was there before
+            self.row.enter()
+            connection.placed = True
+        return connection
+
     def leave(self, connection: Connection) -> None:
         """It is gone: add up what it did."""
         if self._connections.pop(connection.id, None) is None:
             return
+        if connection.placed:
+            connection.placed = False
+            self.row.give()
         session = connection.session
         if session is not None:
             self.totals.commands += session.commands

@@ -16,7 +16,7 @@ import asyncio
 from typing import Any
 
 from hproxy.errors import BackendLost, HProxyError
-from hproxy.session.diagnostics import QUESTIONS, Diagnostics
+from hproxy.session.diagnostics import COUNTS, FOUND_ROWS, LISTS, Diagnostics, recounted
 from hproxy.session.follow import Follower
 from hproxy.session.lease import read_insert_id
 from hproxy.session.registry import Connection
@@ -53,21 +53,21 @@ class Settling:
 
     async def relieve(self, session: Any, connection: Connection) -> None:
         """Ask what the client might, then give the connection back."""
-        await self._read(session, connection)
+        await self.read(session, connection)
         session.settled()
 
     async def move_on(self, session: Any, connection: Connection) -> None:
         """The same before a statement that keeps the warnings, but runs elsewhere."""
-        await self._read(session, connection)
+        await self.read(session, connection)
         session.moved()
 
-    async def _read(self, session: Any, connection: Connection) -> None:
+    async def read(self, session: Any, connection: Connection) -> None:
+        """Warnings and counts are kept here, so that the connection is not needed for them."""
         state = connection.follow.state
         try:
             async with self._limit(), self._talk(session) as talk:
-                answers = {q: await talk.packets(q) for q in QUESTIONS[:-1]}
-                rows = await talk.ask(QUESTIONS[-1])
-                session.end_yield(int(rows[0][0] or b"0"))
+                answers, found_rows = await self._asked(session, connection, talk)
+                session.end_yield(found_rows)
                 connection.diagnostics = Diagnostics(session.context_serial, answers)
                 await self._follower.ask(session, connection, talk, state.settle())
         except (HProxyError, TimeoutError) as error:
@@ -76,6 +76,24 @@ class Settling:
             else:
                 session.end_yield(0)
                 session.give_up()
+
+    async def _asked(
+        self, session: Any, connection: Connection, talk: Any
+    ) -> tuple[dict[bytes, list[bytes]], int]:
+        """Answers to LISTS and COUNTS, and FOUND_ROWS() where it is wanted. Each question spoils
+        some of the others."""
+        wanted = session.pins & self._services.protocol.multiplexing.Pin.FOUND_ROWS
+        mysql, found = connection.follow.facts.mysql, 0
+        if wanted and not mysql:
+            found = _number(await talk.ask(FOUND_ROWS))
+        answers = {question: await talk.packets(question) for question in LISTS}
+        if wanted and mysql:
+            found = _number(await talk.ask(FOUND_ROWS))
+        for count, listed in zip(COUNTS, LISTS, strict=True):
+            answers[count] = await talk.packets(count)
+            if wanted and mysql:
+                answers[count] = recounted(answers[count], answers[listed])
+        return answers, found
 
     def _limit(self) -> asyncio.Timeout:
         return asyncio.timeout(self._services.settings.connect_timeout_max)
@@ -90,3 +108,7 @@ class Settling:
         session.give_up()
         self._follower.forget(session, connection)
         session.refuse_next(self._services.protocol.error_packet(lost))
+
+
+def _number(rows: list[tuple[bytes | None, ...]]) -> int:
+    return int(rows[0][0] or b"0")

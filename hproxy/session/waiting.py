@@ -12,8 +12,8 @@ from collections import Counter
 from time import monotonic
 from typing import Any
 
+from hproxy.dial.converse import Refusal
 from hproxy.errors import PoolTimeout
-from hproxy.session.converse import Refusal
 from hproxy.session.lease import log_refused_replay
 from hproxy.session.opening import StepRefused
 from hproxy.session.pins import pin_rows
@@ -33,12 +33,15 @@ class Waiting:
         error = PoolTimeout(
             "too many sessions wait", code="queue", hostgroup=group.key.hostgroup, waited_ms=0
         )
+        self._services.counters.waits_in_vain += 1
         session.tag.log.warning("queue full", code=error.full_code, waiting=group.waiting)
         session.refuse(self._services.protocol.error_packet(error))
 
     def timed_out(self, session: Any) -> None:
         """No connection in time; the log says who has them."""
         group = session.waits_for
+        self._services.counters.waits_in_vain += 1
+        self._services.counters.connect_timeouts += 1
         waited = round((monotonic() - session.waiting_since) * 1000)
         error = PoolTimeout(hostgroup=group.key.hostgroup, waited_ms=waited)
         session.tag.log.warning(
@@ -76,6 +79,7 @@ class Waiting:
 
     def _refuse(self, who: Any, error: BaseException, packet: bytes) -> None:
         """A session, or code of ours that awaits a connection."""
+        self._services.counters.waits_in_vain += 1
         if hasattr(who, "future"):
             who.withdraw()
             if not who.future.done():

@@ -10,7 +10,7 @@ from hproxy._native.endpoint import Endpoint
 from hproxy._native.mysql_session import Session
 from hproxy._native.reactor import Reactor
 from hproxy.protocols.base import LoginResult, Protocol
-from hproxy.protocols.mysql import auth, multiplexing, shortcut
+from hproxy.protocols.mysql import auth, multiplexing, portable, shortcut, tethered
 from hproxy.protocols.mysql.backend import BackendChange, BackendLogin
 from hproxy.protocols.mysql.constants import Capability, Command
 from hproxy.protocols.mysql.frontend import ClientChange, ClientLogin
@@ -69,6 +69,8 @@ PROTOCOL = Protocol(
     side_login=side_login,
     shortcut=shortcut,
     multiplexing=multiplexing,
+    portable=portable,
+    tethered=tethered,
     quit_command=bytes([Command.QUIT]),
     kill_command=kill_command,
 )

@@ -18,7 +18,7 @@ from hproxy.protocols.mysql.replies import (
     SessionChange,
     parse_session_track,
 )
-from hproxy.protocols.mysql.results import err
+from hproxy.protocols.mysql.results import column, err, text_resultset
 
 __all__ = [
     "EMPTY_COMMAND",
@@ -26,8 +26,10 @@ __all__ = [
     "INITIAL_STATUS",
     "INTERRUPTED",
     "LASTING_STATUS",
+    "UNKNOWN_INTERNAL",
     "killed_itself",
     "login_ok",
+    "one_text",
     "option_set",
     "read_ok",
     "reset_ok",
@@ -121,6 +123,17 @@ def option_set(status: int, login: LoginResult) -> bytes:
     if Capability.DEPRECATE_EOF in agreed:
         return OkPacket(status=kept, header=EOF_HEADER).build(agreed)
     return EofPacket(kept).build()
+
+
+def one_text(name: str, value: str, status: int, login: LoginResult) -> list[bytes]:
+    """A result set of one column and one row, told by us."""
+    agreed, _ = split(login.capabilities)
+    kept = ServerStatus(status & LASTING_STATUS)
+    return text_resultset([column(name)], [(value,)], agreed, kept)
+
+
+UNKNOWN_INTERNAL = err(1064, "Unknown PROXYSQL INTERNAL command", b"42000")
+"""The answer to what none of us knows."""
 
 
 def killed_itself(query_only: bool, facts: Facts) -> bytes:

@@ -13,7 +13,8 @@ backends that ask for the same plugin. The full path teaches the password itself
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from base64 import b64decode
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import sha1, sha256
@@ -24,6 +25,7 @@ from hproxy.protocols.mysql.scramble import (
     ED25519_NONCE_BYTES,
     SCRAMBLE_BYTES,
     certificate_proof,
+    crypt_noise,
     decrypt_password,
     ed25519_public_key,
     ed25519_sign,
@@ -40,6 +42,7 @@ from hproxy.protocols.mysql.scramble import (
     sha2_inner,
     sha2_response,
     sha256_crypt,
+    sha256_crypt_steps,
 )
 
 # The arithmetic a login needs beside the table is re-exported, so that it imports one file.
@@ -92,6 +95,7 @@ LONGEST_HASHED_PASSWORD = 256
 ROUNDS_UNIT = 1000
 SHA2_HASH = re.compile(rb"\$A\$([0-9A-Fa-f]{3})\$(.{20})([./0-9A-Za-z]{43})", re.DOTALL)
 NATIVE_HASH = re.compile(rb"\*([0-9A-Fa-f]{40})")
+KEY_FORM = re.compile(rb"[A-Za-z0-9+/]{43}")
 HEX_FORM = re.compile(rb"0[xX]((?:[0-9A-Fa-f]{2})+)")
 
 
@@ -156,13 +160,15 @@ class Form(Enum):
     CLEAR = "clear"
     NATIVE_HASH = "native hash"
     SHA2_HASH = "sha2 hash"
+    ED25519_KEY = "ed25519 key"
 
 
 @dataclass(frozen=True, slots=True)
 class Secret:
     """The configured password of a user, in whichever form it was written.
 
-    `value` is the clear text, the 20 bytes of SHA1(SHA1(password)), or "$A$..." as it is.
+    `value` is the clear text, the 20 bytes of SHA1(SHA1(password)), "$A$..." as it is, or the
+    32 bytes of the public key that MariaDB stores for client_ed25519.
     """
 
     form: Form
@@ -188,6 +194,13 @@ class Secret:
                 return cls(Form.SHA2_HASH, unhexed)
         return cls(Form.CLEAR, value)
 
+    def under(self, plugin: bytes) -> Secret:
+        """The same as an account bound to `plugin` means it: 43 characters of base64 are the
+        public key of client_ed25519, as MariaDB shows it."""
+        if plugin == ED25519 and self.is_clear and KEY_FORM.fullmatch(self.value):
+            return Secret(Form.ED25519_KEY, b64decode(self.value + b"="))
+        return self
+
     @property
     def is_clear(self) -> bool:
         """Whether it is the password itself, and there is one."""
@@ -202,7 +215,7 @@ class Secret:
         """Check an answer of mysql_native_password."""
         if self.form is Form.EMPTY:
             return accepted(Credential(b"")) if not response else REFUSED
-        if self.form is Form.SHA2_HASH:
+        if self.form in (Form.SHA2_HASH, Form.ED25519_KEY):
             return REFUSED
         clear = self.form is Form.CLEAR
         stored = sha1(sha1(self.value).digest()).digest() if clear else self.value
@@ -249,7 +262,10 @@ class Secret:
         return self.value if self.form is Form.NATIVE_HASH else None
 
     def verify_ed25519(self, response: bytes, nonce: bytes) -> Verdict:
-        """Check a signature of client_ed25519; only a known password can."""
+        """Check a signature of client_ed25519; it takes the password, or its public key."""
+        if self.form is Form.ED25519_KEY:  # which teaches nothing
+            right = ed25519_verify(self.value, nonce, response)
+            return accepted(Credential()) if right else REFUSED
         if self.form not in (Form.CLEAR, Form.EMPTY):
             return REFUSED
         if not ed25519_verify(ed25519_public_key(self.value), nonce, response):
@@ -260,6 +276,8 @@ class Secret:
         """Check the password itself. A "$A$" hash takes 0.5 us a round: 2 to 5 ms by default."""
         if self.form is Form.NATIVE_HASH:
             given, stored = sha1(sha1(password).digest()).digest(), self.value
+        elif self.form is Form.ED25519_KEY:
+            given, stored = ed25519_public_key(password), self.value
         elif self.form is Form.SHA2_HASH:
             if len(password) > LONGEST_HASHED_PASSWORD:
                 return REFUSED
@@ -268,6 +286,31 @@ class Secret:
         else:
             given, stored = password, self.value
         return accepted(Credential(password)) if compare_digest(given, stored) else REFUSED
+
+    def password_steps(self, password: bytes) -> Generator[None, None, Verdict]:
+        """`verify_password` bit by bit, where it takes long: 0.1 ms each time it is resumed."""
+        if self.form is not Form.SHA2_HASH or len(password) > LONGEST_HASHED_PASSWORD:
+            return self.verify_password(password)
+        thousands, salt, stored = self.sha2_parts()
+        given = yield from sha256_crypt_steps(password, salt, thousands * ROUNDS_UNIT)
+        return accepted(Credential(password)) if compare_digest(given, stored) else REFUSED
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether the password itself is checked by `password_steps`."""
+        return self.form is Form.SHA2_HASH
+
+    def decoy(self) -> Secret:
+        """One of the same form that nobody knows: checked against it, all look alike."""
+        if self.form is Form.ED25519_KEY:
+            return Secret(Form.ED25519_KEY, ed25519_public_key(new_scramble()))
+        if self.form is Form.NATIVE_HASH:
+            return Secret(Form.NATIVE_HASH, sha1(new_scramble()).digest())
+        if self.form is Form.SHA2_HASH:
+            thousands, salt, stored = self.sha2_parts()
+            value = b"$A$%03X$" % thousands + new_scramble(len(salt))
+            return Secret(Form.SHA2_HASH, value + crypt_noise(len(stored)))
+        return Secret(Form.CLEAR, new_scramble())
 
     def certificate_proof(self, plugin: bytes, scramble: bytes, fingerprint: bytes) -> bytes | None:
         """The text of the OK that vouches for our certificate, where `plugin` allows it.
@@ -279,6 +322,8 @@ class Secret:
             stored = self.value
         elif plugin == NATIVE and self.form is Form.CLEAR:
             stored = sha1(sha1(self.value).digest()).digest()
+        elif plugin == ED25519 and self.form is Form.ED25519_KEY:
+            stored = self.value
         elif plugin == ED25519 and self.form is Form.CLEAR:
             stored = ed25519_public_key(self.value)
         return None if stored is None else certificate_proof(stored, scramble, fingerprint)
@@ -359,14 +404,14 @@ PLUGINS: dict[bytes, Plugin] = {
     for plugin in (
         Plugin(
             NATIVE,
-            ANY - {Form.SHA2_HASH},
+            ANY - {Form.SHA2_HASH, Form.ED25519_KEY},
             respond_native,
             lambda secret, response, scramble, _: secret.verify_native(response, scramble),
         ),
         Plugin(CACHING_SHA2, ANY, respond_sha2, Secret.verify_sha2),
         Plugin(
             ED25519,
-            frozenset({Form.CLEAR, Form.EMPTY}),
+            frozenset({Form.CLEAR, Form.EMPTY, Form.ED25519_KEY}),
             respond_ed25519,
             lambda secret, response, nonce, _: secret.verify_ed25519(response, nonce),
             ED25519_NONCE_BYTES,

@@ -51,6 +51,8 @@ class Agreed:
 class Zlib:
     """Deflate in zlib's envelope."""
 
+    algorithm = "zlib"
+
     def __init__(self, level: int) -> None:
         self.level = level
 
@@ -74,7 +76,10 @@ class Zlib:
 class Zstd:
     """Zstandard; every frame of the protocol is one of its frames."""
 
+    algorithm = "zstd"
+
     def __init__(self, level: int) -> None:
+        self.level = level
         self._packer = zstandard.ZstdCompressor(level=level)
         self._unpacker = zstandard.ZstdDecompressor()
 

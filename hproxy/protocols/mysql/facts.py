@@ -103,3 +103,8 @@ class Facts:
             modes.insert(0, b"IGNORE_SPACE")
             settings = settings.with_variables({b"sql_mode": b",".join(modes)})
         return settings
+
+    def isolated(self, settings: Settings, level: bytes) -> Settings:
+        """`settings` with this transaction isolation ("READ-COMMITTED")."""
+        known = b"transaction_isolation" if self.mysql else b"tx_isolation"
+        return settings.with_variables({known: level})

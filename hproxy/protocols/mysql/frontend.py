@@ -6,11 +6,14 @@
                  LOOKUP ──> check ── wrong plugin for this account ──> SWITCHED ──> check
                               ├ accepted, refused ──────────────────────────────> ENDED
                               └ sha2 needs the password itself ──> FULL
-                                   FULL ── under TLS: the password ─────────────> ENDED
-                                     └ asks for our key ──> SEALED ── decrypt ──> ENDED
+                                   FULL ── under TLS: the password ───> CHECKING ──> ENDED
+                                     └ asks for our key ──> SEALED ── decrypt ──┘
 
-An unknown user goes the same way as an account with a clear-text password and a wrong guess,
-step by step. Accounts known by a hash, or bound to TLS or a plugin, have steps of their own.
+A password that is checked against a "$A$" hash is CHECKING meanwhile, which takes long; others
+are judged at once.
+
+An unknown user goes the same way as some account with a wrong guess, step by step: always the
+same way for the same name (`UserTable.decoy`). So does an account bound to TLS without it.
 """
 
 from __future__ import annotations
@@ -34,6 +37,8 @@ from hproxy.protocols.model import (
     Send,
     Side,
     StartTls,
+    Work,
+    Worked,
 )
 from hproxy.protocols.mysql import auth
 from hproxy.protocols.mysql.compression import agree, flags
@@ -74,6 +79,7 @@ class ClientState(IntEnum):
     SWITCHED = auto()
     FULL = auto()
     SEALED = auto()
+    CHECKING = auto()
     ENDED = auto()
 
 
@@ -91,6 +97,10 @@ class ClientLogin(Machine):
         self.plugin = auth.PLUGINS[options.default_plugin.encode()]
         self.answer = b""
         self.account: Any = None
+        self.likeness: Any = None
+        self.other: auth.Secret | None = None
+        """A second password that is as good, until it was tried."""
+        self.password = b""
         self.secret = NOBODY
         self.facts = LoginResult(user=b"")
         offered = (profile.capabilities | OURS) & ~NOT_OURS & ~STRIPPED
@@ -155,10 +165,13 @@ class ClientLogin(Machine):
     def on_account(self, event: AccountFound) -> Sequence[Action]:
         """The account decides which plugin must be used; switch the client if it chose another."""
         self.account = event.account
-        if self.account is not None:
-            self.secret = self.account.secret
-            if self.account.require_tls and not self.secure:
-                return self._refuse()
+        if self.account is not None and self.account.require_tls and not self.secure:
+            self.account = None  # asked like anybody, whatever it proves
+        self.likeness = self.account
+        if self.account is None and self.options.decoy is not None:
+            self.likeness = self.options.decoy(self.facts.user)
+        if self.likeness is not None:
+            self.secret, self.other = self.likeness.secret, self.likeness.additional
         wanted = self._choose()
         if wanted is None:
             return self._refuse()
@@ -186,8 +199,8 @@ class ClientLogin(Machine):
 
     def _choose(self) -> auth.Plugin | None:
         """The account's plugin, else the client's if it can serve, else one that can."""
-        if self.account is not None and self.account.plugin is not None:
-            own = auth.PLUGINS.get(self.account.plugin.encode())
+        if self.likeness is not None and self.likeness.plugin is not None:
+            own = auth.PLUGINS.get(self.likeness.plugin.encode())
             return None if own is None or (own.reveals and not self.secure) else own
         named = auth.PLUGINS.get(self.client_plugin)
         candidates = [named, auth.PLUGINS[self.options.default_plugin.encode()]]
@@ -205,20 +218,39 @@ class ClientLogin(Machine):
         return self._check()
 
     def _check(self) -> Sequence[Action]:
-        learned = None if self.account is None else self.account.credential
+        if self.plugin.reveals and self.secret.is_slow:
+            return self._check_password(auth.strip_nul(self.answer))
+        learned = None if self.account is None else self._known
         digest = None if learned is None else learned.sha2_digest
         verdict = self.plugin.verify(self.secret, self.answer, self.scramble, digest)
+        if not verdict.accepted and self.other is not None:
+            verdict = self._try_other(verdict)
         if verdict.outcome is auth.Outcome.FULL_NEEDED:
             more = AuthMoreData(auth.FULL_AUTH_NEEDED).build()
             return self.to(ClientState.FULL, Send(CLIENT, more), Read(CLIENT))
         if not verdict.accepted or self.account is None:
             return self._refuse()
-        if not self.tls_done:
+        if not self.tls_done and self._is_first:
             self.shortcut = self._shortcut(verdict)
         if self.plugin.name == auth.CACHING_SHA2 and self.answer not in (b"", b"\0"):
             fast = AuthMoreData(auth.FAST_AUTH_OK).build()
             return self._accept(verdict, Send(CLIENT, fast))
         return self._accept(verdict)
+
+    @property
+    def _known(self) -> auth.Credential | None:
+        """What is known of the account's own password beside its secret."""
+        account = self.account
+        known: auth.Credential | None = account.learned
+        return account.credential if known is None and not account.separate else known
+
+    def _try_other(self, verdict: auth.Verdict) -> auth.Verdict:
+        """The second password, where the first was not the one that was meant."""
+        assert self.other is not None
+        found = self.plugin.verify(self.other, self.answer, self.scramble, None)
+        if found.accepted:
+            self.secret, self.other = self.other, None
+        return found if found.accepted or found.outcome is auth.Outcome.FULL_NEEDED else verdict
 
     def _shortcut(self, verdict: auth.Verdict) -> Shortcut | None:
         learned = None if verdict.credential is None else verdict.credential.sha2_digest
@@ -244,16 +276,36 @@ class ClientLogin(Machine):
         password = auth.decrypt_password(self.options.rsa_key, event.payload, self.scramble)
         return self._refuse() if password is None else self._check_password(password)
 
+    @property
+    def _is_first(self) -> bool:
+        """Whether it is the account's own password that is being checked, not the second."""
+        return self.likeness is None or self.secret is self.likeness.secret
+
     def _check_password(self, password: bytes) -> Sequence[Action]:
-        verdict = self.secret.verify_password(password)
+        self.password = password
+        if self.secret.is_slow:
+            return self.to(ClientState.CHECKING, Work(self.secret.password_steps(password)))
+        return self._judge(self.secret.verify_password(password))
+
+    def on_checked(self, event: Worked) -> Sequence[Action]:
+        """The password was checked against a hash that is slow to make."""
+        return self._judge(event.result)
+
+    def _judge(self, verdict: auth.Verdict) -> Sequence[Action]:
+        if not verdict.accepted and self.other is not None:
+            self.secret, self.other = self.other, None
+            return self._check_password(self.password)
         if not verdict.accepted or self.account is None:
             return self._refuse()
         return self._accept(verdict)
 
     def _accept(self, verdict: auth.Verdict, *before: Action) -> Sequence[Action]:
-        learned = verdict.credential
-        known = self.account.credential
-        self.account.credential = learned if known is None or learned is None else known | learned
+        learned, account = verdict.credential, self.account
+        if self._is_first and learned is not None:
+            known = self._known
+            account.learned = learned if known is None else known | learned
+        if not account.separate and (self._is_first or account.credential is None):
+            account.credential = account.learned or learned
         facts = replace(
             self.facts,
             account=self.account,
@@ -287,6 +339,7 @@ class ClientLogin(Machine):
         ClientState.SWITCHED: (PacketArrived, CLIENT, on_switched),
         ClientState.FULL: (PacketArrived, CLIENT, on_full),
         ClientState.SEALED: (PacketArrived, CLIENT, on_sealed),
+        ClientState.CHECKING: (Worked, None, on_checked),
     }
     NEXT: ClassVar[Mapping[ClientState, frozenset[ClientState]]] = {
         ClientState.GREETING: frozenset({ClientState.RESPONSE, ClientState.LOOKUP}),
@@ -294,10 +347,15 @@ class ClientLogin(Machine):
             {ClientState.SECURING, ClientState.LOOKUP, ClientState.ENDED}
         ),
         ClientState.SECURING: frozenset({ClientState.RESPONSE}),
-        ClientState.LOOKUP: frozenset({ClientState.SWITCHED, ClientState.FULL, ClientState.ENDED}),
-        ClientState.SWITCHED: frozenset({ClientState.FULL, ClientState.ENDED}),
-        ClientState.FULL: frozenset({ClientState.SEALED, ClientState.ENDED}),
-        ClientState.SEALED: frozenset({ClientState.ENDED}),
+        ClientState.LOOKUP: frozenset(
+            {ClientState.SWITCHED, ClientState.FULL, ClientState.CHECKING, ClientState.ENDED}
+        ),
+        ClientState.SWITCHED: frozenset(
+            {ClientState.FULL, ClientState.CHECKING, ClientState.ENDED}
+        ),
+        ClientState.FULL: frozenset({ClientState.SEALED, ClientState.CHECKING, ClientState.ENDED}),
+        ClientState.SEALED: frozenset({ClientState.CHECKING, ClientState.ENDED}),
+        ClientState.CHECKING: frozenset({ClientState.CHECKING, ClientState.ENDED}),
     }
 
 

@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from hproxy.protocols.mysql import followed, user_variables
 from hproxy.protocols.mysql.client_tracking import ClientTracking, build_session_track
@@ -27,7 +28,7 @@ from hproxy.protocols.mysql.settings import (
 )
 from hproxy.protocols.mysql.variables import Target
 
-__all__ = ["PREPARED_LIMIT", "Known"]
+__all__ = ["PREPARED_LIMIT", "Known", "Memory", "Tether"]
 
 # Beyond these a session is pinned: its replay would cost more than its connection.
 USERS_LIMIT = 200
@@ -35,6 +36,35 @@ USER_BYTES = 65536
 PREPARED_LIMIT = 100
 
 NO_SCHEMA = b"no schema, but statements prepared in one"
+# What native code knows better: it sees them end where nobody makes a plan.
+FLEETING = Pin.NEXT_TRANSACTION | Pin.TRANSACTION | Pin.WARNINGS | Pin.FOUND_ROWS
+
+
+class Memory(NamedTuple):
+    """What is known of a session that nothing pins."""
+
+    settings: Settings
+    at_login: Settings
+    status: int
+    named: bool
+    tracking: Mapping[bytes, bytes]
+    """The client's own session_track_*."""
+
+
+class Tether(NamedTuple):
+    """What is known of a session beyond `Memory`, all of it about the connection it has."""
+
+    waiting: tuple[Question, ...]
+    held: frozenset[bytes]
+    temporary: frozenset[bytes]
+    locks: frozenset[bytes]
+    nameless_lock: bool
+    holds: frozenset[str]
+    handlers: frozenset[bytes]
+    unprepared: Mapping[bytes, tuple[bytes, Settings]]
+    wide: bool
+    stained: bool
+    records: tuple[PinRecord, ...]
 
 
 class Known:
@@ -121,6 +151,58 @@ class Known:
     def asks_for_tracking(self) -> bool:
         """Whether it is still to be asked what the client has set `session_track_*` to."""
         return any(each.kind is QuestionKind.CLIENT_TRACKING for each in self._waiting)
+
+    def memory(self) -> Memory | None:
+        """All there is to know; None where its connection knows more than we do."""
+        secrets = self._waiting or self._held or self._unprepared or self._trial.open
+        if self.pins & ~FLEETING or secrets or self.last_insert_id is not None:
+            return None
+        return self.memory_beside()
+
+    def memory_beside(self) -> Memory:
+        """The part of it that needs no connection."""
+        tracking = dict(self.client_tracking.values)
+        return Memory(self.settings, self._at_login, self._status, self._named, tracking)
+
+    def recall(self, memory: Memory) -> None:
+        """Go on as the session that `memory` is of; this one has done nothing yet."""
+        self.settings, self._at_login = memory.settings, memory.at_login
+        self._status, self._named = memory.status, memory.named
+        for name, value in memory.tracking.items():
+            self.client_tracking.set(name, value)
+
+    def tether(self) -> Tether | None:
+        """What ties it to its connection; None while that is not to be told."""
+        if self._trial.undecided or self.last_insert_id is not None:
+            return None
+        return Tether(
+            tuple(self._waiting),
+            frozenset(self._held),
+            frozenset(self._temporary),
+            frozenset(self._locks),
+            self._nameless_lock,
+            frozenset(self._holds),
+            frozenset(self._handlers),
+            dict(self._unprepared),
+            self._wide,
+            self._trial.stained,
+            self.records,
+        )
+
+    def retie(self, tether: Tether) -> None:
+        """Have the connection that `tether` is about; to be done after `recall`."""
+        self._waiting = list(tether.waiting)
+        self._held = set(tether.held)
+        self._temporary = set(tether.temporary)
+        self._locks = set(tether.locks)
+        self._nameless_lock = tether.nameless_lock
+        self._holds = set(tether.holds)
+        self._handlers = set(tether.handlers)
+        self._unprepared = dict(tether.unprepared)
+        self._wide = tether.wide
+        self._trial.stained = tether.stained
+        for reason, since, statement in tether.records:
+            self.pin(reason, since, statement)
 
     def pin(self, reason: Pin, now: float = 0.0, digest: bytes = b"") -> None:
         """Begin a reason that is seen by others: cursors, long data, ..."""

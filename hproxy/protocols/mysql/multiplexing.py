@@ -10,19 +10,25 @@ from __future__ import annotations
 from typing import Any
 
 from hproxy._native.channel import Channel
-from hproxy._native.decision import Decision, DecisionCache
-from hproxy._native.digest import Digester, digest
+from hproxy._native.decision import Decision, DecisionCache, Tally
+from hproxy._native.digest import Digester, digest, first_comment, stable_hash
 from hproxy._native.mysql_multiplex import Multiplexed
+from hproxy._native.mysql_outcome import Watch
+from hproxy._native.notes import Notes
 from hproxy._native.pool import BackendConnection
 from hproxy._native.statements import Statement, StatementCache
-from hproxy._native.statistics import DigestTable
+from hproxy._native.statistics import DigestCounters, DigestTable
+from hproxy._native.tally import CommandTable
 from hproxy.protocols.base import LoginResult
 from hproxy.protocols.mysql.answers import (
     EMPTY_COMMAND,
     INITIAL_STATUS,
     INTERRUPTED,
+    LASTING_STATUS,
+    UNKNOWN_INTERNAL,
     killed_itself,
     login_ok,
+    one_text,
     option_set,
     read_ok,
     reset_ok,
@@ -31,7 +37,7 @@ from hproxy.protocols.mysql.answers import (
     with_status,
 )
 from hproxy.protocols.mysql.client_tracking import ClientTracking
-from hproxy.protocols.mysql.constants import Capability, Command
+from hproxy.protocols.mysql.constants import Capability, Command, ServerStatus
 from hproxy.protocols.mysql.context import (
     corrected,
     counts_warnings,
@@ -39,7 +45,10 @@ from hproxy.protocols.mysql.context import (
     restate,
     shows_warnings,
 )
+from hproxy.protocols.mysql.counted import COMMAND_NAMES, command_name
 from hproxy.protocols.mysql.facts import COLLATIONS, Facts
+from hproxy.protocols.mysql.lexer import Kind, tokens
+from hproxy.protocols.mysql.lexer import name as name_of
 from hproxy.protocols.mysql.parameters import parse_query
 from hproxy.protocols.mysql.pins import Pin
 from hproxy.protocols.mysql.prepared import (
@@ -56,27 +65,36 @@ from hproxy.protocols.mysql.prepared import (
     unknown_statement,
 )
 from hproxy.protocols.mysql.profile import Profile, split, wide
+from hproxy.protocols.mysql.results import err, ok
 from hproxy.protocols.mysql.routines import RoutineBook
 from hproxy.protocols.mysql.rows import TextResult
 from hproxy.protocols.mysql.settings import NULL_OF, Settings, Step, name_literal, replay
 from hproxy.protocols.mysql.state import Outcome, Plan, Question, SessionState
 from hproxy.protocols.mysql.statement import COMMAND_TRAITS
-from hproxy.protocols.mysql.traits import Effect, Trait, Traits, classify
+from hproxy.protocols.mysql.traits import SLOW_EFFECTS, Effect, Trait, Traits, classify
 
 __all__ = [
+    "BLOCKED",
     "CHARSET_UTF8MB4",
     "COLLATIONS",
+    "COMMAND_NAMES",
     "COMMAND_TRAITS",
     "EMPTY_COMMAND",
     "INITIAL_STATUS",
     "INTERRUPTED",
     "LATEST_STATEMENT",
+    "LOGGED",
+    "SLOW_EFFECTS",
+    "UNKNOWN_INTERNAL",
+    "CommandTable",
     "Decision",
     "DecisionCache",
+    "DigestCounters",
     "DigestTable",
     "Digester",
     "Effect",
     "Facts",
+    "Notes",
     "Outcome",
     "PrepareAnswer",
     "Question",
@@ -86,20 +104,25 @@ __all__ = [
     "Statement",
     "StatementCache",
     "Step",
+    "Tally",
     "Trait",
     "Traits",
+    "Watch",
     "bad_execute",
     "capabilities_of",
     "classify",
+    "command_name",
     "connection",
     "context_of",
     "corrected",
     "counts_warnings",
     "digest",
+    "first_comment",
     "found_otherwise",
     "killed_itself",
     "kind_of",
     "login_ok",
+    "one_text",
     "option_set",
     "plain_execution",
     "prepare_status",
@@ -113,6 +136,7 @@ __all__ = [
     "session",
     "shown_ok",
     "shows_warnings",
+    "stable_hash",
     "statement",
     "statement_number",
     "statement_text",
@@ -152,24 +176,40 @@ ROLES: dict[int, str] = {
 }
 # COM_SLEEP to COM_PING without those above: they ask the server for something, once.
 ORDINARY = frozenset({0x00, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0A, 0x0B, 0x0D, 0x0E, 0x0F})
+# What depends on more than the text, the settings of its session and the data.
+OWN_RESULT = Effect.CONNECTION_ID | Effect.USER_LOCK | Effect.SEQUENCE | Effect.ROUTINE
+OF_A_SESSION = SLOW_EFFECTS & ~(Effect.ROUTINE | Effect.DROP_TABLE | Effect.USER_VARIABLES)
 # What may make another LAST_INSERT_ID() than the one its OK shows, if it shows any.
 SETS_LAST_ID = 1 << 16
 # What is prepared of these looks different in every session.
 OWN_METADATA = Effect.USER_VARIABLES | Effect.ROUTINE | Effect.CREATE_TEMPORARY
+# The driver is told of it when it was answered.
+LOGGED = 1 << 29
+# The driver refuses it.
+BLOCKED = 1 << 28
 # A transaction that the status flags do not show before it has touched a table.
 SAVEPOINT = 1 << 17
+# Query rules decide each text for itself, or each time anew.
+RULED_BY_TEXT = 1 << 25
+RULED_BY_CHANCE = 1 << 26
+# They name its hostgroup.
+RULED_ROUTE = 1 << 27
 MAY_SET_LAST_ID = (
     Effect.LAST_ID_SET | Effect.ROUTINE | Effect.EXECUTE | Effect.LOCAL_INFILE | Effect.UNKNOWN
 )
 # What a text too long to be read must not hide: its connection is kept for good.
 UNREADABLE = Effect.USER_VARIABLES | Effect.ROUTINE | Effect.USER_LOCK | Effect.UNKNOWN
+# What a client reads of a statement whose time was up; native code has the same.
+TIMED_OUT = err(1907, "Query execution was interrupted, query_timeout exceeded", b"70100")
 UNKNOWN_COMMAND = int(Pin.UNKNOWN_COMMAND)
 UNTRACKABLE_STATE = int(Pin.UNTRACKABLE_STATE)
 WIDE_STATEMENT = int(Pin.WIDE_STATEMENT)
 NEXT_TRANSACTION = int(Pin.NEXT_TRANSACTION)
 # Native code keeps these by itself.
 OF_STATEMENTS = Pin.OPEN_CURSOR | Pin.LONG_DATA | Pin.FOUND_ROWS | Pin.WARNINGS
-NATIVE_PINS = OF_STATEMENTS | Pin.TRANSACTION | Pin.SESSION_MODE
+# For these a session is not kept from going elsewhere: what they stand for is read first.
+LEFT_BEHIND = Pin.FOUND_ROWS | Pin.WARNINGS | Pin.NO_MULTIPLEX
+NATIVE_PINS = OF_STATEMENTS | Pin.TRANSACTION | Pin.SESSION_MODE | Pin.NO_MULTIPLEX
 STATE_PINS = sum(Pin) & ~int(NATIVE_PINS | Pin.UNKNOWN_COMMAND | Pin.WIDE_STATEMENT)
 RESET = bytes([Command.RESET_CONNECTION])
 PING = Step(bytes([Command.PING]), "COM_PING")
@@ -237,10 +277,10 @@ def tracks(login: LoginResult) -> bool:
     return Capability.SESSION_TRACK in agreed
 
 
-def text_result(login: LoginResult) -> TextResult:
-    """Reads the answer to a COM_QUERY of ours."""
+def text_result(login: LoginResult, keep: bool = True) -> TextResult:
+    """Reads the answer to a COM_QUERY of ours; without `keep` its rows are not for us."""
     agreed, _ = split(login.capabilities)
-    return TextResult(agreed)
+    return TextResult(agreed, keep)
 
 
 def with_attributes(payload: bytes, login: LoginResult) -> bytes:
@@ -327,6 +367,31 @@ def insert_id_step(number: int) -> Step:
     """Makes LAST_INSERT_ID() return `number`."""
     sql = b"SET last_insert_id=%d" % number
     return Step(bytes([Command.QUERY]) + sql, sql.decode())
+
+
+def stands_alone(traits: Traits) -> bool:
+    """Whether a statement means the same without those before it, and nothing to those behind."""
+    several = Trait.MULTI | Trait.BEGINS | Trait.CONTEXT | Trait.LAST_ID
+    if traits.traits & several or traits.verb in (b"COMMIT", b"ROLLBACK", b"SAVEPOINT", b"RELEASE"):
+        return False
+    return not traits.effects & OF_A_SESSION
+
+
+def rule_error(message: str) -> bytes:
+    """The error_msg of a query rule."""
+    return err(1148, message, b"42000")
+
+
+def rule_ok(message: str, status: int, login: LoginResult) -> bytes:
+    """The OK_msg of a query rule."""
+    agreed, _ = split(login.capabilities)
+    return ok(info=message, status=ServerStatus(status & LASTING_STATUS), capabilities=agreed)
+
+
+def used_schema(text: bytes, modes: int) -> bytes:
+    """The schema that a USE names."""
+    words = [word for word in tokens(text, modes) if word.kind is not Kind.HINT]
+    return name_of(words[1], modes) if len(words) > 1 else b""
 
 
 def role(payload: bytes) -> str:

@@ -20,6 +20,7 @@
     SESSION_MODE        its hostgroup does not multiplex    never
     UNKNOWN_COMMAND     a command that has no name here     a reset of the session
     WIDE_STATEMENT      a statement too long to be read     a reset of the session
+    NO_MULTIPLEX        a query rule says so                another says so, a reset
 
 A reset is the COM_RESET_CONNECTION or COM_CHANGE_USER of the client.
 """
@@ -53,6 +54,7 @@ class Pin(IntFlag):
     SESSION_MODE = 1 << 15
     UNKNOWN_COMMAND = 1 << 16
     WIDE_STATEMENT = 1 << 17
+    NO_MULTIPLEX = 1 << 18
 
 
 class PinRecord(NamedTuple):

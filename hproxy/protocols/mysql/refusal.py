@@ -24,7 +24,18 @@ REFUSALS: dict[str, tuple[int, bytes, str]] = {
     "auth.backend": (1045, b"28000", "Access denied by the backend: {reason}"),
     "auth.rsa": (1045, b"28000", "Access denied: {reason}"),
     "client": (1043, b"08S01", "Bad handshake: {reason}"),
+    "client.blocked": (
+        1129,
+        b"HY000",
+        "Host '{host}' is blocked because of many failed logins; try again later",
+    ),
     "client.limit": (1040, b"08004", "Too many connections"),
+    "client.host": (
+        1129,
+        b"HY000",
+        "Host '{host}' is blocked because of many connection errors;"
+        " unblock with 'PROXYSQL FLUSH MYSQL CLIENT HOSTS'",
+    ),
     "client.user_limit": (
         1226,
         b"42000",
@@ -35,6 +46,16 @@ REFUSALS: dict[str, tuple[int, bytes, str]] = {
     "client.compression": (1157, b"08S01", "Couldn't uncompress communication packet: {reason}"),
     "client.oversized": (1153, b"08S01", "Got a packet bigger than allowed: {reason}"),
     "client.timeout": (1159, b"08S01", "Got timeout reading communication packets"),
+    "client.transaction_idle": (
+        1159,
+        b"08S01",
+        "Got timeout reading communication packets: silent in a transaction for {silent_ms} ms",
+    ),
+    "client.transaction_time": (
+        1317,
+        b"70100",
+        "Query execution was interrupted: the transaction lasted {lasts_ms} ms",
+    ),
     "client.statements": (
         1461,
         b"42000",
@@ -59,11 +80,18 @@ REFUSALS: dict[str, tuple[int, bytes, str]] = {
         b"HY000",
         "Max connect timeout reached while reaching hostgroup {hostgroup} after {waited_ms}ms",
     ),
+    "route.firewall": (1148, b"42000", "{reason}"),
+    "route.local_infile": (1047, b"HY000", "{reason}"),
     "route": (1047, b"08S01", "No route: {reason}"),
     "backend": (2013, b"HY000", "Lost connection to backend during query: {reason}"),
     "backend.lost": (2013, b"HY000", "Lost connection to backend during query: {reason}"),
     "backend.protocol.tls": (2026, b"HY000", "TLS connection to backend failed: {reason}"),
     "backend.protocol": (2027, b"HY000", "Malformed packet from backend: {reason}"),
+    "backend.query_timeout": (
+        1907,
+        b"70100",
+        "Query execution was interrupted, query_timeout exceeded",
+    ),
     "shutdown": (1053, b"08S01", "Server shutdown in progress"),
     "internal": (1105, b"HY000", "Internal error in hproxy; its log has the details"),
 }

@@ -156,6 +156,11 @@ class Trial:
         """Whether something may have been left behind."""
         return self.stained or bool(self._waiting)
 
+    @property
+    def undecided(self) -> bool:
+        """Whether some are still to be judged."""
+        return bool(self._waiting or self._callers)
+
     def ran(self, names: Sequence[Name]) -> bool:
         """These ran. True when all of them are known to be harmless."""
         verdicts = [self._book.get(*name) for name in names]

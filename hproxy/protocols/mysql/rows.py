@@ -20,7 +20,9 @@ class TextResult:
     For one statement: what several results need is not asked for by those who use it.
     """
 
-    def __init__(self, capabilities: Capability) -> None:
+    def __init__(self, capabilities: Capability, keep: bool = True) -> None:
+        """Without `keep` the rows are read over."""
+        self._keep = keep
         self._deprecate_eof = Capability.DEPRECATE_EOF in capabilities
         self._columns = -1
         self._definitions = 0
@@ -48,7 +50,8 @@ class TextResult:
             return False
         if self._ends(payload):
             return True
-        self.rows.append(_row(payload, self._columns))
+        if self._keep:
+            self.rows.append(_row(payload, self._columns))
         return False
 
     def _head(self, payload: bytes) -> bool:

@@ -14,6 +14,7 @@ knows the stored value the inner hash of p: enough to answer the same challenge 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Generator
 from hashlib import pbkdf2_hmac, sha1, sha256, sha512
 from hmac import compare_digest
 
@@ -51,6 +52,7 @@ __all__ = [
 ]
 
 SCRAMBLE_BYTES = 20
+ROUNDS_A_STEP = 200  # 0.1 ms
 ED25519_NONCE_BYTES = 32
 ED25519_SIGNATURE_BYTES = 64
 RSA_BITS = 2048
@@ -76,6 +78,11 @@ OAEP = padding.OAEP(mgf=padding.MGF1(hashes.SHA1()), algorithm=hashes.SHA1(), la
 def new_scramble(length: int = SCRAMBLE_BYTES) -> bytes:
     """Random bytes to challenge a client with; about 7 bits of chance in each."""
     return bytes(secrets.choice(SCRAMBLE_ALPHABET) for _ in range(length))
+
+
+def crypt_noise(length: int) -> bytes:
+    """What could be a "$5$" hash, of no password anybody knows."""
+    return bytes(secrets.choice(CRYPT_ALPHABET) for _ in range(length))
 
 
 def xor(left: bytes, right: bytes) -> bytes:
@@ -115,6 +122,17 @@ def sha256_crypt(password: bytes, salt: bytes, rounds: int) -> bytes:
     crypt(3) would cut the salt at 16 bytes and knows no rounds written in hex; MySQL has 20
     and counts in thousands. Checked against hashes of a MySQL 9.7. About 0.5 us a round.
     """
+    steps = sha256_crypt_steps(password, salt, rounds)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: bytes = end.value
+            return found
+
+
+def sha256_crypt_steps(password: bytes, salt: bytes, rounds: int) -> Generator[None, None, bytes]:
+    """The same bit by bit: after every ROUNDS_A_STEP others may have their turn."""
     length = len(password)
     other = sha256(password + salt + password).digest()
     first = sha256(password + salt + repeat(other, length))
@@ -126,6 +144,8 @@ def sha256_crypt(password: bytes, salt: bytes, rounds: int) -> bytes:
     password = repeat(sha256(password * length).digest(), length)
     salt = repeat(sha256(salt * (16 + digest[0])).digest(), len(salt))
     for i in range(rounds):
+        if i % ROUNDS_A_STEP == ROUNDS_A_STEP - 1:
+            yield
         head, tail = (password, digest) if i & 1 else (digest, password)
         middle = (salt if i % 3 else b"") + (password if i % 7 else b"")
         digest = sha256(head + middle + tail).digest()

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import pairwise
 
+from hproxy._native.digest import TEXT_BYTES, digest
 from hproxy.protocols.mysql.calls import CALLED, ON_WRITER, calls
 from hproxy.protocols.mysql.lexer import Kind, Token, name, tokens
 from hproxy.protocols.mysql.statement import SLOW_EFFECTS, Effect, Trait, Traits
@@ -31,6 +32,9 @@ from hproxy.protocols.mysql.verbs import (
 )
 
 __all__ = ["SLOW_EFFECTS", "Effect", "Trait", "Traits", "classify"]
+
+LONG = 1024
+"""Bytes from which on rows and lists of literals are likely: nobody waits while they are read."""
 
 LITERALS = (Kind.STRING, Kind.NUMBER, Kind.PARAMETER)
 VARIABLES = (Kind.USER_VARIABLE, Kind.SYSTEM_VARIABLE)
@@ -73,9 +77,13 @@ SHOWS_VARIABLES = frozenset((b"session_variables", b"system_variables", b"variab
 def classify(sql: bytes, modes: int = 0, whole: bool = True) -> Traits:
     """What is known of `sql`, a text or its digest; `modes` as for the lexer. Never raises.
 
-    A token costs several microseconds: long texts are for the digest. If that was cut off, or
-    only the head of the text is there, `whole` is False and the rest may do anything.
+    A token costs several microseconds, so that of a long text the digest is read, unless that is
+    cut off. If only the head of the text is there, `whole` is False and the rest may do anything.
     """
+    if len(sql) > LONG:
+        short = digest(sql, modes)
+        if len(short) < TEXT_BYTES:
+            sql = short
     known = _classify(sql, modes)
     if whole:
         return known
