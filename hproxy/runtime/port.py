@@ -4,14 +4,19 @@
     admin SQL, REST ──┐              ┌── topology     backends(), set_status()
     control datagrams ┼──> Port ─────┼── pools        pools(), and used and free of backends()
     tests ────────────┘              ├── sessions     pins(), pin_counts()
-                                     └── digests      digests()
+                                     ├── digests      digests()
+                                     ├── any table    read(), reading()
+                                     └── control      rows(), load(), order(), explaining(),
+                                                      status(), measured()
 
-What it gives are copies: rows that stay as they are while the worker goes on. Pools, sessions
-and digests are asked through a `Source` each, so that the port works for a worker that has none.
+Coroutines mean the service, however many workers it has; the rest means the one worker that is in
+this process. What it gives are copies: rows that stay as they are while the worker goes on. Pools,
+sessions and digests are asked through a `Source` each, so that it works for one that has none.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -19,7 +24,10 @@ from enum import Enum
 from typing import Any
 
 from hproxy.config.address import Address, AddressError, parse_backend
+from hproxy.config.proxysql.values import Values
 from hproxy.errors import AdminError
+from hproxy.runtime.control import Control, LoadReport, Rows
+from hproxy.telemetry.reading import Reading
 from hproxy.topology import Backend, Status, Topology
 
 __all__ = ["BackendRow", "Port", "Row", "Source"]
@@ -68,6 +76,7 @@ class Port:
         pools: Source = _nothing,
         pins: Source = _nothing,
         digests: Source = _nothing,
+        control: Control | None = None,
     ) -> None:
         """`clock` is the one that topology is told of failures by. Rows of `pools` have at least
         hostgroup, backend and user, of `pins` at least reason."""
@@ -76,6 +85,77 @@ class Port:
         self._pools = pools
         self._pins = pins
         self._digests = digests
+        self._control = control
+
+    @property
+    def control(self) -> Control:
+        """What steers the worker. Raises AdminError for one that cannot be steered."""
+        if self._control is None:
+            raise AdminError("this worker takes no orders", code="order")
+        return self._control
+
+    @property
+    def variables(self) -> Values:
+        """mysql-* and admin-* as they are now."""
+        return self.control.variables
+
+    def read(self, table: str) -> list[tuple[Any, ...]]:
+        """Rows of a runtime_*, stats_* or monitor table, in the catalogue's order of columns.
+
+        Those of a `_reset` twin begin anew. Raises AdminError for a table nobody keeps."""
+        return self.control.read(table)
+
+    def look(self, table: str) -> Iterable[tuple[Any, ...]]:
+        """The same, as it is now; iterate over it in any thread: thousands of rows take a while."""
+        return self.control.look(table)
+
+    def anywhere(self, table: str) -> bool:
+        """Whether `read` may be called for this table in any thread."""
+        return self.control.anywhere(table)
+
+    def rows(self, module: str) -> dict[str, list[dict[str, Any]]]:
+        """What the worker runs on, per table of a module, all columns; in any thread."""
+        return self.control.rows(module)
+
+    def explain(self, sql: str, user: str, schema: str) -> list[tuple[str, str]]:
+        """Step by step, where a statement of that user would go. Raises AdminError."""
+        return self.control.explain(sql, user, schema)
+
+    # -- of the service: all its workers ----------------------------------------------
+
+    async def reading(self, table: str) -> list[tuple[Any, ...]]:
+        """Rows of a table as `read` gives them, of all workers; what takes long, in a thread."""
+        if self.anywhere(table):
+            return await asyncio.to_thread(self.read, table)
+        found = self.look(table)
+        return found if isinstance(found, list) else await asyncio.to_thread(list, found)
+
+    async def load(self, module: str, tables: Rows, *, dry_run: bool = False) -> LoadReport:
+        """Run on these rows from now on. Raises ConfigError before anything has changed."""
+        return await self.control.load(module, tables, dry_run=dry_run)
+
+    async def order(self, name: str, *arguments: str) -> str:
+        """Do what an operator says; what there is to say of it. Raises AdminError."""
+        return await self.control.order(name, *arguments)
+
+    async def explaining(self, sql: str, user: str, schema: str) -> list[tuple[str, str]]:
+        """As `explain`."""
+        return self.explain(sql, user, schema)
+
+    async def setting_status(
+        self, hostgroup: int | None, address: str | Address, status: str | Status
+    ) -> int:
+        """As `set_status`."""
+        return self.set_status(hostgroup, address, status)
+
+    async def status(self) -> dict[str, Any]:
+        """Whether it serves: ready, reasons why not, started, draining, paused, version,
+        config_version, uptime_sec, sessions, processes."""
+        return self.control.status()
+
+    async def measured(self) -> Reading:
+        """Every number of now, as Prometheus shows them."""
+        return self.control.measured()
 
     # -- backends ----------------------------------------------------------------
 
@@ -183,18 +263,19 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Backend) else value
 
 
+# The one left out is for monitors to say.
+STATUSES = {s.value: s for s in Status if s is not Status.SHUNNED_REPLICATION_LAG}
+
+
 def _status(status: str | Status) -> Status:
     if isinstance(status, Status):
         return status
-    try:
-        return Status(status.strip().upper())
-    except ValueError:
+    found = STATUSES.get(status.strip().upper())
+    if found is None:
         raise AdminError(
-            "no such status",
-            code="status",
-            status=status,
-            hint=f"one of {', '.join(known.value for known in Status)}",
-        ) from None
+            "no such status", code="status", status=status, hint=f"one of {', '.join(STATUSES)}"
+        )
+    return found
 
 
 def _address(address: str | Address) -> Address:

@@ -7,35 +7,58 @@ start ─> serving ── drain ─> no new clients, idle ones closed ── all
 from __future__ import annotations
 
 import asyncio
-import resource
-import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hproxy.auth import UserTable
+from hproxy.auth.guard import Buckets
+from hproxy.config.proxysql.rows import variables_of
+from hproxy.config.proxysql.values import Values
 from hproxy.config.schema import Config
-from hproxy.errors import ClientError, ConfigError, HProxyError
+from hproxy.errors import HProxyError
 from hproxy.net.listener import Listener
 from hproxy.net.loop import ReactorLoop
 from hproxy.net.tasks import TaskSet
-from hproxy.net.tls import backend_context, client_context, ensure_certificate, fingerprint
 from hproxy.pool.pools import Pools
-from hproxy.protocols.base import load_protocol
+from hproxy.pool.shares import Shares
+from hproxy.protocols.base import Protocol, load_protocol
 from hproxy.routing import Router
 from hproxy.runtime import settings as build
+from hproxy.runtime.apply import on_replace
+from hproxy.runtime.balance import Balance
+from hproxy.runtime.control import Control
+from hproxy.runtime.counting import follow_values
+from hproxy.runtime.door import Door
+from hproxy.runtime.listeners import Listeners, NoListeners
+from hproxy.runtime.machine import check_descriptors, state_folder
 from hproxy.runtime.port import Port
+from hproxy.runtime.secure import Secured
+from hproxy.runtime.sources import connect as connect_sources
 from hproxy.session.driver import Driver
+from hproxy.session.kill import Killer
+from hproxy.session.limits import TransactionLimits
+from hproxy.session.mirroring import MirrorCounts
 from hproxy.session.multiplex import MultiplexDriver
 from hproxy.session.opening import Opening
 from hproxy.session.pins import pin_rows
+from hproxy.session.recording import Recorder
 from hproxy.session.registry import Registry
 from hproxy.session.services import Multiplexing, Services
-from hproxy.topology import Topology
+from hproxy.telemetry.clock import unix_time
+from hproxy.telemetry.counters import Counters
+from hproxy.telemetry.numbered_file import Share
+from hproxy.topology import Backend, Topology
 
 __all__ = ["Runtime"]
 
 DRAIN_POLL_SEC = 0.05
 UPKEEP_SEC = 1.0
+LEARNERS = 32
+"""Backends that are asked at a time what they can do."""
 BUSY_UPKEEP_SEC = 0.1
 DESCRIPTORS_PER_CLIENT = 2
 SPARE_DESCRIPTORS = 64
@@ -44,12 +67,32 @@ SPARE_DESCRIPTORS = 64
 class Runtime:
     """Everything one worker process owns. Use within a running event loop."""
 
-    def __init__(self, config: Config, log: Any) -> None:
-        """Raises ConfigError for certificates and keys that cannot be used."""
+    def __init__(
+        self,
+        config: Config,
+        log: Any,
+        shares: Shares | None = None,
+        *,
+        slot: int | None = None,
+        generation: int = 0,
+        share: Share = Share.ALONE,
+        serves: bool = True,
+        guesses: Buckets | None = None,
+    ) -> None:
+        """Raises ConfigError for certificates and keys that cannot be used.
+
+        `shares`: of what the workers of a service have together; without, it is the only one.
+        `slot`: of one of several workers, after `generation` others. `share`: with whom its
+        journals are. One that does not serve only knows what those that do were told. `guesses`:
+        failed logins, of all workers."""
         self.config = config
+        self.guesses = guesses
+        self._serves = serves
         self.log = log
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
-        protocol = load_protocol(config.proxy.mode)
+        self.certificate: Path | None = None
+        self.certificates_loaded_at = 0
+        protocol = counted(load_protocol(config.proxy.mode), counters := Counters())
+        self.started_at = time.monotonic()
         self._loop = ReactorLoop()
         self.services = Services(
             protocol=protocol,
@@ -58,31 +101,103 @@ class Runtime:
             topology=Topology(
                 build.backends(config),
                 recovery_sec=config.proxy.shun_recovery_time_sec,
+                tolerated=build.tolerated(config),
                 health=build.health(config),
             ),
-            users=build.users(config, protocol),
+            users=UserTable(build.users(config, protocol)),
             registry=Registry(),
             tasks=TaskSet(self._task_failed),
             log=log,
+            counters=counters,
+            variables=Values(variables_of(config)),
+            keep_deadlines=self._loop.within,
+            guard=build.guard(config, guesses),
+            firewall=build.firewall(config),
         )
-        self._secure()
+        if slot is not None:
+            self.services.registry.number(slot, generation)
+        self.shares = shares or Shares()
+        self.services.topology.places = self.shares.backend
+        self.services.users.share(self.shares.sessions)
+        self.services.registry.row = self.shares.clients()
+        self.services.topology.max_latency_ms = build.max_latency(config)
+        self.services.topology.returns_everywhere = build.returns_everywhere(config)
+        self.recorder = self.services.recorder = Recorder(self.services, share)
+        self.folder, self._temporary = state_folder(config, log)
+        self.secure(Secured.of(config, self.folder, protocol))
         self.port = Port(
             self.services.topology, clock=time.monotonic, pools=self._pool_rows,
-            pins=self._pin_rows, digests=self._digest_rows,
+            pins=self._pin_rows, digests=self._digest_rows, control=Control(self),
         )  # fmt: skip
-        self._driver = self._make_driver()
-        self.listener = Listener(
-            self._accepted,
-            keepalive_sec=config.proxy.tcp_keepalive_sec,
-            paused=self._accept_paused,
+        self._learning = asyncio.Semaphore(LEARNERS)
+        self._drivers: dict[bool, Driver] = {}
+        self._driver = self._relaying()
+        self.choose_driver()
+        if self.services.multiplex is None:
+            self.recorder.noting.use(build.rules(config))
+        self.recorder.configure(build.journal(config, self.folder))
+        follow_values(self.services, self.services.variables)
+        self.services.topology.on_replace.append(partial(on_replace, self))
+        self.door = door = Door(self.services, lambda: self._driver)
+        self.listeners = (
+            Listeners(
+                door.accepted,
+                config.proxy.tcp_keepalive_sec,
+                door.paused,
+                fastopen=config.server.tcp_fastopen,
+            )
+            if serves
+            else NoListeners()
         )
+        connect_sources(self)
+        self._limits = TransactionLimits(self.services, self.killer.orphan)
+        self.started = False
         self.draining = False
+        self.applied: list[Callable[[Config], object]] = []
+        """Called with the configuration it has become."""
 
-    def _make_driver(self) -> Driver:
-        """Sessions that share backend connections, or keep one each."""
+    def join(self, balance: Balance, mailbox: int) -> None:
+        """Share clients with other workers; `mailbox` is the descriptor that ours come through."""
+        self.door.balance = balance
+        balance.open(mailbox, self._passed_on, self._nudged)
+
+    def _passed_on(self, fd: int, peer: str, address: str) -> None:
+        self.door.accepted(self.listeners.at(address), fd, peer, passed_on=True)
+
+    def _nudged(self, name: str) -> None:
+        row, shared = self.shares.row(name), self.services.multiplex
+        if row is not None and shared is not None and not shared.pools.closed:
+            shared.pools.nudged(row)
+
+    def secure(self, secured: Secured) -> None:
+        """Show and accept these from now on."""
+        secured.enter(self.services)
+        self.certificate = secured.shown
+        self.certificates_loaded_at = int(unix_time())
+
+    @property
+    def listener(self) -> Listener:
+        """The first one."""
+        return self.listeners.first
+
+    def choose_driver(self) -> None:
+        """Sessions that begin from now on share backend connections, or keep one each."""
+        sharing = self.config.session_mode == "multiplex"
+        self._driver = self._sharing() if sharing else self._relaying()
+
+    def _relaying(self) -> Driver:
+        if False not in self._drivers:
+            driver = self._drivers[False] = Driver(self.services)
+            self.services.topology.on_change.append(driver.status_changed)
+        return self._drivers[False]
+
+    def _sharing(self) -> Driver:
+        if True not in self._drivers:
+            self._drivers[True] = self._make_sharing()
+        return self._drivers[True]
+
+    def _make_sharing(self) -> MultiplexDriver:
         config, services = self.config, self.services
-        if config.session_mode != "multiplex":
-            return Driver(services)
         settings = build.pool(config)
         mysql = services.protocol.multiplexing
         driver = MultiplexDriver(services)
@@ -97,6 +212,7 @@ class Runtime:
             opener=opening,
             failed=driver.connect_failed,
             log=self.log,
+            shares=self.shares,
         )
         services.multiplex = Multiplexing(
             pools=pools,
@@ -105,13 +221,58 @@ class Runtime:
             digester=mysql.Digester(),
             decisions=mysql.DecisionCache(settings.decisions_max),
             digests=mysql.DigestTable(settings.digests_max),
+            commands=mysql.CommandTable((*mysql.COMMAND_NAMES, "")),
+            unlisted=mysql.DigestCounters(),
             statements=mysql.StatementCache(
                 settings.max_stmts_cache, settings.max_stmts_cache_bytes
             ),
             routines=mysql.RoutineBook(),
+            watch=mysql.Watch(),
+            rules=build.rules(config),
         )
+        self.recorder.attend()
+        services.multiplex.on_decide_anew.append(driver.reception.forget)
         services.topology.on_change.append(driver.status_changed)  # pools have heard of it first
+        services.topology.on_forget.append(opening.forget)
+        if self._serves:
+            services.tasks.spawn(self._upkeep(driver), "upkeep of pools")
         return driver
+
+    @property
+    def driver(self) -> Driver:
+        """Of sessions that begin now."""
+        return self._driver
+
+    @property
+    def killer(self) -> Killer:
+        """Ends sessions and what they run."""
+        return self._driver.killer
+
+    def sever(self, backend: Backend) -> None:
+        """Cut what is open to it: it does not answer."""
+        for driver in self._drivers.values():
+            driver.sever(backend)
+
+    @property
+    def mirror_counts(self) -> MirrorCounts:
+        """What was mirrored."""
+        driver = self._drivers.get(True)
+        return driver.mirroring.counts if isinstance(driver, MultiplexDriver) else MirrorCounts()
+
+    def forget_logins(self) -> None:
+        """What logins were like before need not be so any more."""
+        for driver in self._drivers.values():
+            driver.forget_logins()
+
+    def learn(self, backend: Backend) -> None:
+        """Ask what it can do, so that clients are greeted with it."""
+        if not self._serves:
+            return
+        self.services.tasks.spawn(self._learn(backend), f"profile of {backend}")
+
+    async def _learn(self, backend: Backend) -> None:
+        async with self._learning:  # a thousand new backends are no reason to stall for
+            await self._driver.backends.learn(backend)
 
     def _pool_rows(self) -> list[dict[str, Any]]:
         shared = self.services.multiplex
@@ -124,187 +285,100 @@ class Runtime:
         shared = self.services.multiplex
         return list(shared.digests.snapshot()) if shared is not None else []
 
+    @property
+    def counters(self) -> Counters:
+        """What happened so far that is not counted per statement."""
+        return self.services.counters
+
     # -- start -------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Listen. Raises ConfigError when the address cannot be had."""
-        listen = self.config.server.listen
-        try:
-            self.listener.open(listen.host, listen.port, listen.path)
-        except OSError as error:
-            raise ConfigError(
-                f"cannot listen: {error.strerror or error}",
-                key="server.listen_addr",
-                value=str(listen),
-                hint="is another process listening there?",
-            ) from error
-        self._check_descriptors()
+    def start(self, told: str = "serving") -> None:
+        """Listen, and say so as `told`. Raises ConfigError when the address cannot be had."""
+        self.listeners.become(self.config.server.listens)
+        check_descriptors(self.config, self.log)
+        self.recorder.journal.proxy_addr = self.listener.address
+        self._limits.start()
+        self.started = True
         if self.config.auth_mode == "table":
             for backend in self.services.topology.backends:
-                self.services.tasks.spawn(
-                    self._driver.backends.learn(backend), f"profile of {backend}"
-                )
-        if self.services.multiplex is not None:
-            self.services.tasks.spawn(self._upkeep(), "upkeep of pools")
+                self.learn(backend)
         self.log.info(
-            "serving",
-            address=self.listener.address,
+            told,
+            address=";".join(self.listeners.addresses),
             mode=self.config.proxy.mode,
             auth=self.config.auth_mode,
             backends=[str(b) for b in self.services.topology.backends],
         )
 
-    async def _upkeep(self) -> None:
+    async def _upkeep(self, driver: MultiplexDriver) -> None:
         """Pools are looked after once a second, and more often while sessions wait."""
-        shared = self.services.multiplex
-        assert shared is not None
+        shared = self.services.sharing
         looked = time.monotonic()
+        waiting = False
         while True:
             await asyncio.sleep(BUSY_UPKEEP_SEC)
+            waited = waiting  # what it asked other workers for is not wanted any more
             waiting = any(group.waiting for group in shared.pools.groups.values())
-            if waiting or time.monotonic() - looked >= UPKEEP_SEC:
-                looked = time.monotonic()
-                shared.pools.tick()
-            if waiting and isinstance(self._driver, MultiplexDriver):
-                self._driver.relieve()
+            try:
+                if waiting or waited or time.monotonic() - looked >= UPKEEP_SEC:
+                    looked = time.monotonic()
+                    shared.pools.tick()
+                if waiting:
+                    driver.relieve()
+                    self._miss_writers()
+            except Exception as error:  # without upkeep nobody who waits would be served again
+                self._task_failed("upkeep of pools", error)
+                await asyncio.sleep(UPKEEP_SEC)
 
-    def _secure(self) -> None:
-        """TLS contexts and the RSA key, generated where none is configured."""
-        config, services = self.config, self.services
-        folder = self._state_folder()
-        tls = config.tls
-        if tls.client != "off":
-            cert, key = tls.cert, tls.key
-            if cert is None:
-                cert, key = ensure_certificate(folder)
-            services.client_tls = client_context(cert, key, tls.ca, tls.min_version)
-            services.certificate = fingerprint(cert)
-        mode = tls.backend
-        if mode == "off" and any(b.use_tls for b in services.topology.backends):
-            mode = "required"
-        services.backend_tls = backend_context(
-            mode,
-            ca=tls.backend_ca,
-            cert=tls.backend_cert,
-            key=tls.backend_key,
-            min_version=tls.min_version,
-        )
-        services.rsa_key = build.rsa_key(folder, services.protocol)
-
-    def _state_folder(self) -> Path:
-        """The data directory; a temporary one when the default cannot be written."""
-        folder = self.config.server.state_dir
-        try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with tempfile.TemporaryFile(dir=folder):
-                return folder
-        except OSError as error:
-            if self.config.server.data_dir is not None:
-                raise ConfigError(
-                    f"cannot write: {error.strerror}",
-                    key="server.data_dir",
-                    value=str(folder),
-                    hint="name a folder hproxy may write to",
-                ) from error
-            self._temporary = tempfile.TemporaryDirectory(prefix="hproxy-")
-            self.log.warning(
-                "keys are not kept over a restart: the data directory cannot be written",
-                folder=str(folder),
-                reason=error.strerror,
-                hint="set server.data_dir",
-            )
-            return Path(self._temporary.name)
-
-    def _check_descriptors(self) -> None:
-        """Raise the soft limit as far as allowed, and say so when it is too low."""
-        wanted = self.config.server.max_connections * DESCRIPTORS_PER_CLIENT + SPARE_DESCRIPTORS
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if soft < wanted:
-            reach = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, reach), hard))
-            soft = max(soft, reach)
-        if soft < wanted:
-            self.log.warning(
-                "too few file descriptors for server.max_connections",
-                limit=soft,
-                wanted=wanted,
-                hint="raise RLIMIT_NOFILE (ulimit -n)",
-            )
-
-    # -- clients -----------------------------------------------------------------
-
-    def _accepted(self, fd: int, peer: str) -> None:
-        services = self.services
-        registry = services.registry
-        registry.totals.accepted += 1
-        full = len(registry) >= services.settings.max_connections
-        connection = registry.enter(peer, self.log)
-        if full:
-            registry.totals.refused += 1
-            error = ClientError(code="limit", limit=services.settings.max_connections)
-            connection.log.warning("too many connections", code=error.full_code)
-            self._turn_away(fd, services.protocol.error_packet(error))
-            registry.leave(connection)
+    def _miss_writers(self) -> None:
+        """Tell who follows roles where sessions wait and no server serves them."""
+        roles = self.services.roles
+        if roles is None:
             return
-        try:
-            if self._driver.greet(fd, connection):
-                return
-        except OSError as error:
-            connection.log.error("cannot watch the socket", error=str(error))
-            registry.leave(connection)
-            return
-        login = self._driver.connector.serve(fd, connection)
-        connection.busy = services.tasks.spawn(login, f"login {connection.id}", begins=True)
-
-    def _turn_away(self, fd: int, packet: bytes) -> None:
-        """Say why and close at once: whoever is beyond the limit shall hold no descriptor.
-
-        Nothing was read, so nothing unread turns our close into a reset.
-        """
-        services = self.services
-        try:
-            channel = services.protocol.channel(services.reactor, fd, "client", 1024)
-        except OSError as error:
-            self.log.error("cannot watch the socket", error=str(error))
-            return
-        channel.write_packet(packet)
-        channel.close()
-
-    def _accept_paused(self, error: OSError) -> None:
-        self.log.error(
-            "accepting paused",
-            code="client.descriptors",
-            reason=error.strerror,
-            connections=len(self.services.registry),
-        )
+        for group in self.services.sharing.pools.groups.values():
+            if group.waiting and not any(bucket.server.online for bucket in group.buckets):
+                roles.wanted(group.key.hostgroup)
 
     def _task_failed(self, name: str, error: BaseException) -> None:
+        if isinstance(error, MemoryError):
+            self.log.error("out of memory", code="memory", task=name)
+            return
         self.log.error("internal error", code="internal", task=name, exc_info=error)
 
     # -- end ---------------------------------------------------------------------
 
-    async def drain(self, deadline_sec: float) -> bool:
+    def close_idle(self) -> None:
+        """Send away whose work is done: no command, no transaction, or not logged in yet."""
+        for connection in self.services.registry:
+            session = connection.session
+            if session is not None:
+                if session.state == "idle" and not session.in_transaction:
+                    session.close("shutdown")
+            elif connection.busy is not None:
+                connection.busy()
+
+    async def drain(self, deadline_sec: float, *, gentle: bool = False) -> bool:
         """Stop accepting, close idle clients, let commands and transactions finish.
 
-        True if all went in time."""
+        `gentle`: who is idle may stay until the deadline. True if all went in time."""
         self.draining = True
-        self.listener.close()
+        if self.door.balance is not None:
+            self.door.balance.refuse()
+        self.listeners.close()
         loop = asyncio.get_running_loop()
         end = loop.time() + deadline_sec
         while len(self.services.registry) and loop.time() < end:
-            for connection in self.services.registry:
-                session = connection.session
-                if session is not None:
-                    if session.state == "idle" and not session.in_transaction:
-                        session.close("shutdown")
-                elif connection.busy is not None:
-                    connection.busy()  # not logged in yet: nobody's work is lost
+            if not gentle:
+                self.close_idle()
             await asyncio.sleep(DRAIN_POLL_SEC)
         return not len(self.services.registry)
 
     async def stop(self) -> None:
         """End everything now; clients in a command are told why."""
-        self.listener.close()
+        self._limits.stop()
+        self.listeners.close()
+        if self.door.balance is not None:
+            self.door.balance.close()
         await self.services.tasks.cancel_all()
         if self.services.multiplex is not None:
             self.services.multiplex.pools.close()
@@ -315,9 +389,21 @@ class Runtime:
             elif connection.busy is not None:
                 connection.busy()
         self.services.reactor.poll()
+        self.recorder.journal.close()
         self._loop.close()
         if self._temporary is not None:
             self._temporary.cleanup()
+
+
+def counted(protocol: Protocol, counters: Counters) -> Protocol:
+    """The same protocol; error packets of ours are counted."""
+    make = protocol.error_packet
+
+    def error_packet(error: HProxyError) -> bytes:
+        counters.errors_made += 1
+        return make(error)
+
+    return replace(protocol, error_packet=error_packet)
 
 
 class _Shutdown(HProxyError):

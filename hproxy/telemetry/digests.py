@@ -9,12 +9,13 @@ bounded table does not list, so that sums over all rows are exact.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple, cast
 
 from hproxy._native.digest import stable_hash
 from hproxy._native.statistics import DigestTable, Row
 
-__all__ = ["OTHER_HOSTGROUP", "OTHER_TEXT", "DigestKey", "DigestRow", "digest_rows"]
+__all__ = ["OTHER_HOSTGROUP", "OTHER_TEXT", "DigestKey", "DigestRow", "digest_id", "digest_rows"]
 
 # A hostgroup no server can be in, as ProxySQL shows what no server answered.
 OTHER_HOSTGROUP = -1
@@ -22,7 +23,9 @@ OTHER_TEXT = "(other digests)"
 
 
 class DigestKey(NamedTuple):
-    """What a digest is counted under; a plain tuple of the four does as well."""
+    """What a digest is counted under; a plain tuple of the four does as well.
+
+    A fifth, the client's host, is there where these are told apart."""
 
     hostgroup: int
     schema: bytes
@@ -37,7 +40,7 @@ class DigestRow(NamedTuple):
     schemaname: str
     username: str
     client_address: str
-    """Always empty, as in ProxySQL unless it tracks host names."""
+    """Empty unless client addresses are tracked."""
     digest: str
     """`0x` and 16 upper-case digits, the same everywhere; not the hash ProxySQL would give."""
     digest_text: str
@@ -57,27 +60,38 @@ class DigestRow(NamedTuple):
     p99_time: int
 
 
-def digest_rows(table: DigestTable, *, epoch: float) -> list[DigestRow]:
+def digest_id(text: bytes) -> str:
+    """What the text of a digest is called by."""
+    return f"0x{stable_hash(text):016X}"
+
+
+def digest_rows(table: DigestTable, *, epoch: float) -> Iterator[DigestRow]:
     """Every digest called since the last reset, those that took longest in all first.
 
-    `epoch` is the unix time of second 0 of the clock that calls were recorded by.
+    The table is looked at now; rows are made as they are asked for, in any thread. `epoch` is
+    the unix time of second 0 of the clock that calls were recorded by.
     """
-    rows = []
-    for row in sorted(table.snapshot(), key=lambda row: row.sum_ns, reverse=True):
-        key = DigestKey(*cast("tuple[int, bytes, bytes, bytes]", row.key))
-        rows.append(_told(row, key, f"0x{stable_hash(key.text):016X}", epoch))
-    if table.other.count:
+    return _made(list(table.snapshot()), table.other.row() if table.other.count else None, epoch)
+
+
+def _made(rows: list[Row], other: Row | None, epoch: float) -> Iterator[DigestRow]:
+    for row in sorted(rows, key=lambda row: row.sum_ns, reverse=True):
+        of = cast(
+            "tuple[int, bytes, bytes, bytes] | tuple[int, bytes, bytes, bytes, bytes]", row.key
+        )
+        key, client = DigestKey(*of[:4]), of[4] if len(of) > 4 else b""
+        yield _told(row, key, digest_id(key.text), epoch, client)
+    if other is not None:
         nobody = DigestKey(OTHER_HOSTGROUP, b"", b"", OTHER_TEXT.encode())
-        rows.append(_told(table.other.row(), nobody, f"0x{0:016X}", epoch))
-    return rows
+        yield _told(other, nobody, f"0x{0:016X}", epoch)
 
 
-def _told(row: Row, key: DigestKey, digest: str, epoch: float) -> DigestRow:
+def _told(row: Row, key: DigestKey, digest: str, epoch: float, client: bytes = b"") -> DigestRow:
     return DigestRow(
         hostgroup=key.hostgroup,
         schemaname=_text(key.schema),
         username=_text(key.user),
-        client_address="",
+        client_address=_text(client),
         digest=digest,
         digest_text=_text(key.text),
         count_star=row.count_star,

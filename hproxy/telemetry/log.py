@@ -25,7 +25,7 @@ from hproxy.errors import ConfigError, ConfigFinding
 from hproxy.telemetry.render import Event, Render, as_colour, as_json, as_text
 from hproxy.telemetry.sink import Sink, file_sink, stream_sink
 
-__all__ = ["LEVELS", "Logger", "configure", "get_logger", "reopen", "set_level"]
+__all__ = ["LEVELS", "Logger", "configure", "get_logger", "on_reopen", "reopen", "set_level"]
 
 TRACE, DEBUG, INFO, WARN, ERROR = 5, 10, 20, 30, 40
 LEVELS = {"trace": TRACE, "debug": DEBUG, "info": INFO, "warn": WARN, "error": ERROR}
@@ -163,8 +163,14 @@ def set_level(level: str) -> None:
     _output.threshold = LEVELS[level]
 
 
+on_reopen: list[Callable[[], None]] = []
+"""What else goes on in new files then."""
+
+
 def reopen() -> None:
     """Open log files anew (SIGUSR1), so that a rotated file is let go."""
+    for also in on_reopen:
+        also()
     for sink in _output.sinks:
         error = sink.reopen()
         if error is not None:

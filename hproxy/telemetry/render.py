@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-import orjson
+from hproxy.telemetry.encode import encoder
 
 __all__ = ["Event", "Render", "as_colour", "as_json", "as_text"]
 
@@ -26,13 +26,6 @@ MAX_TRACEBACK = 16_384
 FIRST = ("ts", "level", "logger", "event")
 COLOURS = {"error": 31, "warn": 33, "info": 32, "debug": 36, "trace": 35}
 EVENT_WIDTH = 28
-# Dataclasses are told by their __str__ (an address, a backend), not field by field.
-_JSON_OPTIONS = (
-    orjson.OPT_APPEND_NEWLINE
-    | orjson.OPT_UTC_Z
-    | orjson.OPT_NON_STR_KEYS
-    | orjson.OPT_PASSTHROUGH_DATACLASS
-)
 
 
 def as_json(event: Event) -> bytes:
@@ -40,10 +33,9 @@ def as_json(event: Event) -> bytes:
     fields = {key: _short(key, event[key]) for key in FIRST if key in event}
     fields |= {key: _short(key, value) for key, value in event.items() if key not in FIRST}
     try:
-        return orjson.dumps(fields, _plain, _JSON_OPTIONS)
-    except TypeError:  # lone surrogates, integers beyond 64 bits, self-reference
-        safe = {ascii(key)[1:-1]: _safe(value) for key, value in fields.items()}
-        return orjson.dumps(safe, _plain, _JSON_OPTIONS)
+        return _encode(fields)
+    except (TypeError, ValueError):  # lone surrogates, self-reference, NaN
+        return _encode({ascii(key)[1:-1]: _safe(value) for key, value in fields.items()})
 
 
 def as_text(event: Event) -> bytes:
@@ -98,15 +90,18 @@ def _short(key: str, value: Any) -> Any:
 
 
 def _plain(value: object) -> str:
-    """What orjson does not know: addresses, paths, exceptions, bytes."""
+    """What JSON has no form for: addresses, paths, exceptions, bytes."""
     text = ascii(value) if isinstance(value, bytes | bytearray | memoryview) else str(value)
     return text[:MAX_VALUE]
 
 
+_encode = encoder(_plain)
+
+
 def _safe(value: object) -> object:
     try:
-        orjson.dumps(value, _plain, _JSON_OPTIONS)
-    except TypeError:
+        _encode({"value": value})
+    except (TypeError, ValueError):
         text = value if isinstance(value, str) else _plain(value)
         return text.encode("utf-8", "backslashreplace").decode()
     return value

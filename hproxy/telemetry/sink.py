@@ -55,22 +55,25 @@ class Sink:
             lost = {"event": "log lines dropped", "level": "warn", "dropped": self.dropped}
             if "ts" in event:
                 lost["ts"] = event["ts"]
-            if not self._put(self._render(lost)):
+            if not self._put(lost):
                 self.dropped += 1
                 return
             self.dropped = 0
-        if not self._put(self._render(event)):
+        if not self._put(event):
             self.dropped += 1
 
-    def _put(self, line: bytes) -> bool:
-        """Whether the whole line was taken."""
+    def _put(self, event: Event) -> bool:
+        """Whether its whole line was taken."""
         try:
+            line = self._render(event)
             if self._stream is not None:
                 self._stream.write(line.decode("utf-8", "replace"))
                 self._stream.flush()
                 return True
             return self._write(b"\n" + line if self._torn else line)
         except (OSError, ValueError):  # ValueError: the stream was closed
+            return False
+        except MemoryError:  # who writes it has worse to see to
             return False
 
     def _write(self, line: bytes) -> bool:
