@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar
 
-from hproxy.admin.lexer import Statement, parse, syntax_error
+from hproxy.admin.lexer import Statement, syntax_error
 from hproxy.admin.model import Answer, Client, Column, Done, Rows, Session
 from hproxy.admin.prepared import PreparedStatements
 from hproxy.errors import AdminError
@@ -29,6 +29,8 @@ __all__ = ["Dialogue"]
 
 # Payloads written at once, before waiting for the client to take them.
 BATCH = 512
+LOOK_SEC = 0.5
+"""How often it is looked whether the client of a statement that runs is still there."""
 NO_STATUS = ServerStatus(0)
 NOTHING = Done()
 
@@ -78,6 +80,7 @@ class Dialogue:
             kind = payload[0] if payload else -1
             if kind == Command.QUIT:
                 return
+            looking = asyncio.get_running_loop().create_task(self._look())
             try:
                 answer = self.COMMANDS.get(kind, Dialogue._unknown)
                 await answer(self, payload)
@@ -87,7 +90,15 @@ class Dialogue:
                 self._refuse(AdminError(f"Malformed communication packet: {error}", number=1835))
             finally:
                 self.running = ""
+                looking.cancel()
             await channel.drain()
+
+    async def _look(self) -> None:
+        """Nobody is left to hear the answer of a statement that runs long: end it."""
+        while True:
+            await asyncio.sleep(LOOK_SEC)
+            if self.channel.gone:
+                self.session.interrupt()
 
     # -- what goes out -------------------------------------------------------------
 
@@ -108,6 +119,7 @@ class Dialogue:
             done.insert_id,
             info=done.info,
             status=self.session.status | more,
+            warnings=done.warnings,
             capabilities=self.capabilities,
         )
 
@@ -128,14 +140,19 @@ class Dialogue:
             return
         build = results.binary_resultset if binary else results.text_resultset
         status = self.session.status | more
-        await self._send(build(answer.columns, answer.rows, self.capabilities, status))
+        arguments = (answer.columns, answer.rows, self.capabilities, status, answer.warnings)
+        if len(answer.rows) <= BATCH:
+            await self._send(build(*arguments))
+            return
+        # In a thread: the loop may have others to serve than this client.
+        await self._send(await asyncio.get_running_loop().run_in_executor(None, build, *arguments))
 
     # -- commands ------------------------------------------------------------------
 
     async def _query(self, payload: bytes) -> None:
         text = parse_query(payload, self.capabilities).sql.decode("utf-8", "surrogateescape")
         self.running = text
-        statements = parse(text)
+        statements = await self.session.parse(text)
         if not statements:
             raise AdminError("Query was empty", number=1065, sqlstate=b"42000")
         if len(statements) > 1 and Capability.MULTI_STATEMENTS not in self.capabilities:
@@ -171,7 +188,7 @@ class Dialogue:
 
     async def _prepare(self, payload: bytes) -> None:
         text = payload[1:].decode("utf-8", "surrogateescape")
-        statements = parse(text)
+        statements = await self.session.parse(text)
         if not statements:
             raise AdminError("Query was empty", number=1065, sqlstate=b"42000")
         if len(statements) > 1:

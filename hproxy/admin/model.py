@@ -26,6 +26,7 @@ class Rows:
 
     columns: Sequence[Column]
     rows: Sequence[Sequence[Value]] = ()
+    warnings: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Done:
     affected_rows: int = 0
     insert_id: int = 0
     info: str = ""
+    warnings: int = 0
 
 
 Answer = Rows | Done
@@ -59,6 +61,9 @@ class Session(Protocol):
     @property
     def database(self) -> str:
         """The default schema; "" when none is chosen."""
+
+    async def parse(self, text: str) -> list[Statement]:
+        """The statements of what a client has sent. Raises AdminError."""
 
     async def query(self, statement: Statement, values: Sequence[Value] = ()) -> Answer:
         """Run one statement, `values` in place of its "?". Raises AdminError."""

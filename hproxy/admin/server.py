@@ -16,6 +16,8 @@ from typing import Any
 from hproxy.admin.dialogue import Dialogue
 from hproxy.admin.lexer import Statement
 from hproxy.admin.model import Answer, Client, Database, Done, Rows, Session
+from hproxy.config.address import Address
+from hproxy.dial.converse import Refusal, converse
 from hproxy.errors import AdminError, AuthError, ClientError, HProxyError
 from hproxy.net.listener import Listener
 from hproxy.net.tasks import TaskSet
@@ -24,7 +26,7 @@ from hproxy.protocols.model import Side
 from hproxy.protocols.mysql import PROTOCOL, results
 from hproxy.protocols.mysql.commands import parse_kill
 from hproxy.protocols.mysql.profile import split
-from hproxy.session.converse import Refusal, converse
+from hproxy.runtime.listeners import Listeners
 
 __all__ = ["Counters", "Server"]
 
@@ -55,42 +57,45 @@ class Server:
     max_packet: int = 64 << 20
     idle_sec: float = 28800.0
     login_sec: float = 10.0
+    guard: Any = None
+    """Limits guessing: `with guard.attempt(host) as attempt`, and accounts are looked for with
+    `attempt.over(find)`, which refuses by an error."""
     counters: Counters = field(default_factory=Counters)
     _dialogues: dict[int, Dialogue] = field(default_factory=dict)
     _last_id: int = 0
     _open: int = 0
     _began: float = field(default_factory=monotonic)
-    _listener: Listener = field(init=False)
+    listeners: Listeners = field(init=False)
     _tasks: TaskSet = field(init=False)
 
     def __post_init__(self) -> None:
-        self._listener = Listener(self._accepted)
+        self.listeners = Listeners(self._accepted, option="admin.address")
         self._tasks = TaskSet(self._failed)
 
     @property
     def port(self) -> int:
         """Where it listens."""
-        return self._listener.port
+        return self.listeners.first.port
 
     @property
     def address(self) -> str:
         """Host and port."""
-        return self._listener.address
+        return self.listeners.first.address
 
     def open(self, host: str = "127.0.0.1", port: int = 0, path: str | None = None) -> None:
-        """Listen. Raises OSError."""
-        self._listener.open(host, port, path)
+        """Listen there and nowhere else. Raises ConfigError."""
+        self.listeners.become([Address(host, port, path)])
 
     async def close(self) -> None:
         """Stop listening and end every connection."""
-        self._listener.close()
+        self.listeners.close()
         for dialogue in list(self._dialogues.values()):
             dialogue.session.interrupt()
         await self._tasks.cancel_all()
 
     # -- a client's life -------------------------------------------------------------
 
-    def _accepted(self, fd: int, peer: str) -> None:
+    def _accepted(self, _: Listener, fd: int, peer: str) -> None:
         channel = PROTOCOL.channel(self.reactor, fd, Side.CLIENT.value, MAX_LOGIN_PACKET)
         if self._open >= self.max_connections:
             error = ClientError(code="limit", limit=self.max_connections)
@@ -141,7 +146,7 @@ class Server:
         )
         async with asyncio.timeout(self.login_sec):
             machine = PROTOCOL.client_login(options, self.database.profile)
-            login = await self._log_in(machine, channel)
+            login = await self._log_in(machine, channel, host)
         client = Client(number, login.user.decode("utf-8", "replace"), host)
         session = await self.database.open(client)
         try:
@@ -174,13 +179,15 @@ class Server:
         finally:
             self.counters.commands += dialogue.commands
 
-    async def _log_in(self, machine: Any, channel: Any) -> LoginResult:
+    async def _log_in(self, machine: Any, channel: Any, host: str) -> LoginResult:
         async def secure(_: Side, peer: Any) -> None:
             await peer.start_tls(self.tls, server_side=True)
 
-        return await converse(
-            machine, {Side.CLIENT: channel}, find=self.database.find, secure=secure
-        )
+        channels, find = {Side.CLIENT: channel}, self.database.find
+        if self.guard is None:
+            return await converse(machine, channels, find=find, secure=secure)
+        with self.guard.attempt(host) as attempt:
+            return await converse(machine, channels, find=attempt.over(find), secure=secure)
 
     async def _change(self, dialogue: Dialogue, options: LoginOptions, payload: bytes) -> None:
         """COM_CHANGE_USER. Raises Refusal, which ends the connection, as on a server."""
@@ -188,7 +195,7 @@ class Server:
         options = replace(options, client_secure=options.client_secure or channel.endpoint.secured)
         async with asyncio.timeout(self.login_sec):
             machine = PROTOCOL.client_change(options, dialogue.login, payload)
-            login = await self._log_in(machine, channel)
+            login = await self._log_in(machine, channel, options.client_host)
         user = login.user.decode("utf-8", "replace")
         dialogue.client = replace(dialogue.client, user=user)
         await dialogue.session.reset(dialogue.client)
@@ -249,5 +256,9 @@ class Server:
 
 
 def _error(error: AdminError) -> bytes:
-    number = error.facts.get("number")
-    return results.err(number if isinstance(number, int) else 1105, error.reason)
+    number, state = error.facts.get("number"), error.facts.get("sqlstate")
+    return results.err(
+        number if isinstance(number, int) else 1105,
+        error.reason,
+        state if isinstance(state, bytes) else None,
+    )

@@ -16,8 +16,8 @@ from typing import Any
 from hproxy.cli.client import Client
 from hproxy.cli.demo_data import PASSWORD, SCHEMA
 from hproxy.config.address import Address
+from hproxy.dial.converse import Refusal
 from hproxy.errors import HProxyError
-from hproxy.session.converse import Refusal
 
 __all__ = ["Burst", "Share", "run_burst"]
 

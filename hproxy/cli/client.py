@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any, Self
 
 from hproxy.config.address import Address
+from hproxy.dial.converse import converse
 from hproxy.errors import BackendError, BackendProtocolError
 from hproxy.net.resolver import connect
 from hproxy.protocols.base import LoginOptions, LoginResult
@@ -16,7 +17,6 @@ from hproxy.protocols.mysql.constants import Capability, Charset, Command
 from hproxy.protocols.mysql.profile import split
 from hproxy.protocols.mysql.rows import TextResult
 from hproxy.protocols.mysql.wire import MalformedPacket, u8
-from hproxy.session.converse import converse
 
 __all__ = ["Client"]
 

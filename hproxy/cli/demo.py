@@ -2,6 +2,7 @@
 """`hproxy demo`: two small databases, the proxy in front, real queries, and what went where.
 
     clients ── MySQL protocol ──> Runtime (table mode) ──> writer, reader (SQLite behind Server)
+    operators ── its SQL ───────> Head ──┘
 
 All in one process and on loopback; nothing to install, nothing left behind.
 """
@@ -29,6 +30,8 @@ from hproxy.config.address import Address, AddressError, parse_listen
 from hproxy.config.schema import Config, LoggingOptions
 from hproxy.errors import ConfigError, ConfigFinding
 from hproxy.net.loop import ReactorLoop
+from hproxy.process.boot import open_store
+from hproxy.process.head import Head, Origin
 from hproxy.runtime import Runtime
 from hproxy.telemetry import log as logs
 
@@ -68,7 +71,9 @@ async def _show(once: bool, listen: Address) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with _stage(listen) as (runtime, servers, reactor):
+    async with _stage(listen) as (runtime, servers, head, reactor):
+        ends = ("shutdown", "shutdown_slow", "kill")
+        runtime.port.control.process |= dict.fromkeys(ends, lambda: _end(stop))
         address = _reachable(runtime)
         _introduce(runtime, servers)
         work = asyncio.ensure_future(run_burst(reactor, address))
@@ -81,14 +86,19 @@ async def _show(once: bool, listen: Address) -> int:
         burst = work.result()
         _report(burst, servers)
         if not once:
-            _invite(address)
+            _invite(address, _admin(head))
             await ended
         ended.cancel()
         return 1 if once and burst.errors else 0
 
 
+def _end(stop: asyncio.Event) -> str:
+    stop.set()
+    return "the demo ends"
+
+
 @contextlib.asynccontextmanager
-async def _stage(listen: Address) -> AsyncIterator[tuple[Runtime, dict[str, Server], object]]:
+async def _stage(listen: Address) -> AsyncIterator[tuple[Runtime, dict[str, Server], Head, object]]:
     """The databases, their servers and the proxy in front, up and then gone again."""
     log = logs.get_logger("demo")
     with tempfile.TemporaryDirectory(prefix="hproxy-demo-") as folder:
@@ -98,12 +108,16 @@ async def _stage(listen: Address) -> AsyncIterator[tuple[Runtime, dict[str, Serv
         try:
             for server in servers.values():
                 server.open()
-            runtime = Runtime(_config(listen, servers, Path(folder)), logs.get_logger("proxy"))
+            config, told = _config(listen, servers, Path(folder)), logs.get_logger("proxy")
+            runtime = Runtime(config, told)
+            head = Head(runtime, open_store(config, told), Origin(), told)
             try:
                 runtime.start()
-                yield runtime, servers, reactor_loop.reactor
+                await head.start()
+                yield runtime, servers, head, reactor_loop.reactor
             finally:
                 await runtime.drain(DRAIN_SEC)
+                await head.stop()
                 await runtime.stop()
         finally:
             for server in servers.values():
@@ -122,6 +136,8 @@ def _config(listen: Address, servers: dict[str, Server], folder: Path) -> Config
                 "data_dir": folder,
                 "max_connections": 1000,
             },
+            "admin": {"address": f"{USUAL.host}:0"},
+            "http": {"address": ""},
             "mysql_servers": [
                 {"hostgroup": group, "hostname": "127.0.0.1", "port": servers[name].port}
                 for group, members in ACCOUNTS.values()
@@ -147,6 +163,12 @@ def _reachable(runtime: Runtime) -> Address:
         return listen
     everywhere = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
     return Address(everywhere.get(listen.host, listen.host), runtime.listener.port)
+
+
+def _admin(head: Head) -> Address:
+    """Where operators find it: any port that is free."""
+    assert head.server is not None
+    return parse_listen(head.server.listeners.addresses[0])
 
 
 # -- what is printed ------------------------------------------------------------------------
@@ -207,11 +229,18 @@ def _line(name: str, share: Share, seconds: float) -> tuple[str, ...]:
     )
 
 
-def _invite(address: Address) -> None:
-    where = f"-S{address.path}" if address.is_unix else f"-h{address.host} -P{address.port}"
+def _invite(address: Address, admin: Address) -> None:
     _say("  connect with:")
-    _say(f"    mysql {where} -udemo -p{PASSWORD}", fg="cyan")
+    _say(f"    mysql {_where(address)} -udemo -p{PASSWORD}", fg="cyan")
     _say("  and ask it: SELECT @@hostname; SELECT * FROM city;")
     _say("  demo gets either database, writer and reader one each; the reader refuses writes")
+    _say("  operate it:")
+    _say(f"    mysql {_where(admin)} -uadmin -padmin", fg="cyan")
+    _say("  and ask it: SELECT * FROM stats_mysql_query_digest; SHOW PROCESSLIST;")
+    _say("              EXPLAIN ROUTE SELECT * FROM city AS demo;")
     _say("  Ctrl-C ends it")
     sys.stdout.flush()
+
+
+def _where(address: Address) -> str:
+    return f"-S{address.path}" if address.is_unix else f"-h{address.host} -P{address.port}"

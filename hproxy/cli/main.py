@@ -12,6 +12,7 @@ import platform
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar, get_args
 
@@ -27,16 +28,26 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 EXIT_REFUSED = 1
+ELSEWHERE = {"ctl": "hproxy.cli.ctl", "top": "hproxy.cli.top"}
+"""Commands with a module of their own."""
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
 class Commands(click.Group):
-    """A group that reports our errors as a message and accepts a second name for a command."""
+    """A group that reports our errors as a message, accepts a second name for a command, and
+    imports those of `ELSEWHERE` when they are wanted."""
 
     aliases: ClassVar = {"validate": "check"}
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *ELSEWHERE})
+
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        return super().get_command(ctx, self.aliases.get(name, name))
+        name = self.aliases.get(name, name)
+        if name in ELSEWHERE:
+            found: click.Command = getattr(import_module(ELSEWHERE[name]), name)
+            return found
+        return super().get_command(ctx, name)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -77,6 +88,9 @@ def config_option(*, required: bool) -> Callable[[Decorated], Decorated]:
         "hproxy run --backend 10.0.0.1:3306               relay port 6033 to one server",
         "hproxy config -m mysql -o hproxy.toml            a file to start from",
         "hproxy check -c hproxy.toml                      is it right?",
+        'hproxy explain -c hproxy.toml "SELECT 1"         where would it go?',
+        "hproxy ctl status                                how is the running one?",
+        "hproxy top                                       watch it",
     ),
 )
 @click.version_option(__version__, prog_name="hproxy", message="%(prog)s %(version)s")
@@ -106,27 +120,95 @@ def main() -> None:
     help="Who checks passwords: the backend (relay) or the proxy, from mysql_users (table).",
 )
 @click.option("--log-level", type=click.Choice(get_args(LogLevel), case_sensitive=False))
+@click.option(
+    "--admin", metavar="ADDR", help="Admin port; '' for none. Takes the place of admin.address."
+)
+@click.option(
+    "--http", metavar="ADDR", help="HTTP API; '' for none. Takes the place of http.address."
+)
+@click.option(
+    "--initial", is_flag=True, help="Start from the file: what operators saved is set aside."
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1024),
+    metavar="N",
+    help="Processes that serve clients. Takes the place of server.worker_threads.",
+)
+@click.option("--single", is_flag=True, help="Serve in this one process.")
+@click.option(
+    "-d", "--daemon", is_flag=True, default=None, help="Go on in the background once it serves."
+)
+@click.option("-p", "--pid-file", metavar="FILE", help="File for the process id.")
+@click.option(
+    "-e", "--error-log", metavar="FILE", help="File that takes stdout and stderr with --daemon."
+)
+@click.option(
+    "-u", "--upgrade", is_flag=True, help="Take over from the service that runs: then QUIT it."
+)
+@click.option(
+    "--reload", is_flag=True,
+    help="With --upgrade: what has changed in the file counts. By default what runs goes on.",
+)  # fmt: skip
+@click.option("--upgrade-sock", metavar="FILE", help="Unix socket where the two meet.")
 @click.option("-t", "--test", is_flag=True, help="Load everything, then exit without serving.")
-def run(path: Path | None, test: bool, **flags: object) -> None:
+def run(
+    path: Path | None,
+    test: bool,
+    initial: bool,
+    single: bool,
+    upgrade: bool,
+    reload: bool,
+    **flags: object,
+) -> None:
     """Serve until told to stop (SIGTERM or Ctrl-C).
 
     Settings come from defaults, the file, HPROXY_* variables and these flags; later wins.
     """
+    if single and upgrade:
+        raise click.UsageError("--upgrade is for a service of processes: leave out --single")
+    if reload and not upgrade:
+        raise click.UsageError("--reload is for --upgrade: a start reads the file anyway")
     from hproxy.config.load import load_config
+    from hproxy.process.activation import given_sockets
+    from hproxy.process.notify import Notifier
 
+    # What systemd passed, before anything forks; its sockets go over flags and file.
+    notifier, given = Notifier.from_environ(os.environ), given_sockets(os.environ)
+    flags |= given.flags()
     config = load_config(path, flags, os.environ)
     config.require_runnable()
-    from hproxy.process.worker import serve
+    from hproxy.process.origin import Origin
+    from hproxy.process.outside import Outside
     from hproxy.telemetry import log
 
     if test:
         _try_certificates(config)
+        _show_doubts(path, config)
         click.echo("Server Test passed, exiting")
         return
 
-    log.configure(config.logging)
-    _warn(config)
-    sys.exit(serve(config))
+    outside = Outside(
+        config.server.daemon, notifier=notifier, given=given, upgrade=upgrade, reload=reload
+    )
+    if outside.dropping:  # the folder of root: the default of another user differs
+        flags["server.data_dir"] = str(config.server.state_dir)
+        config = load_config(path, flags, os.environ)
+    with outside.started(config):
+        log.configure(config.logging)
+        _warn(config)
+        origin = Origin(path, flags)
+        # Imported here: the angel, which is alive for as long as the service, needs no more.
+        if single:
+            from hproxy.process.single import serve
+
+            status = serve(config, origin, outside, initial=initial)
+        else:
+            from hproxy.process.angel import guard
+
+            workers = config.server.worker_threads or len(os.sched_getaffinity(0))
+            status = guard(config, origin, outside, initial=initial, workers=workers)
+    sys.exit(status)
 
 
 def _warn(config: Config) -> None:
@@ -147,8 +229,9 @@ def _warn(config: Config) -> None:
 def check(path: Path) -> None:
     """Check a configuration file: every mistake as FILE:LINE: KEY: MESSAGE (HINT).
 
-    Exit code 0 when `hproxy run` would accept it, 1 when not. HPROXY_* variables count, as they
-    would for `run`. A file for a mode that this version does not serve can be checked too.
+    Exit code 0 when `hproxy run` would accept it, 1 when not. What is allowed but most likely
+    not meant is a warning and changes no exit code. HPROXY_* variables count, as they would for
+    `run`. A file for a mode that this version does not serve can be checked too.
     """
     from hproxy.config.load import load_config
 
@@ -164,6 +247,45 @@ def check(path: Path) -> None:
     if dormant:
         keys = ", ".join(dormant)
         click.echo(f"{path}: accepted but without effect in this version: {keys}", err=True)
+    _show_doubts(path, config)
+
+
+def _show_doubts(path: Path | None, config: Config) -> None:
+    """What is allowed and most likely not meant, on stderr."""
+    for doubt in config.warnings():
+        source = doubt.source or str(path or "hproxy")
+        click.echo(f"warning: {replace(doubt, source=source)}", err=True)
+
+
+@main.command(
+    short_help="Tell where a statement would go, and why.",
+    epilog=_examples(
+        'hproxy explain -c hproxy.toml "SELECT * FROM t WHERE id = 1" --user app',
+        'hproxy explain -c proxysql.cnf --user app --schema shop "UPDATE t SET a = 1"',
+    ),
+)
+@config_option(required=True)
+@click.argument("sql")
+@click.option("--user", default="", metavar="NAME", help="Account whose session sends it.")
+@click.option("--schema", default="", metavar="NAME", help="Instead of the account's own.")
+@click.option("--client", default="", metavar="ADDRESS", help="Where the client is.")
+def explain(path: Path, sql: str, user: str, schema: str, client: str) -> None:
+    """Tell where a statement would go under a configuration file, and why: the digest, each rule
+    that matches, the hostgroup.
+
+    Nothing is run and no proxy is needed. Of a proxy that runs, and may have been changed since,
+    ask the admin port: EXPLAIN ROUTE <sql> AS user@schema.
+    """
+    from hproxy.config.load import load_config
+    from hproxy.runtime.offline import scene
+    from hproxy.session import explaining
+
+    config = load_config(path, {}, os.environ)
+    config.require_runnable()
+    steps = explaining.explain(scene(config), sql, user, schema, client)
+    width = max(len(step) for step, _ in steps)
+    for step, detail in steps:
+        click.echo(f"{step:<{width}}  {detail}")
 
 
 def _try_certificates(config: Config) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
+from hproxy.admin import lexer
 from hproxy.admin.embedded.engine import Engine
 from hproxy.admin.embedded.failure import interrupted, is_busy, refusal
 from hproxy.admin.lexer import Statement
@@ -49,6 +50,10 @@ class EmbeddedSession:
     def database(self) -> str:
         """The default schema."""
         return self._engine.database
+
+    async def parse(self, text: str) -> list[Statement]:
+        """The statements of `text`. Raises AdminError (1064)."""
+        return lexer.parse(text)
 
     async def query(self, statement: Statement, values: Sequence[Value] = ()) -> Answer:
         """Run one statement. Raises AdminError."""
