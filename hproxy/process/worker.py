@@ -1,65 +1,139 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One process that serves: the event loop, its signals, and its end.
+"""One of the workers: serves clients on listening sockets that the angel keeps.
 
-TERM and INT drain up to DRAIN_SEC and exit 0; a second one exits at once. USR1 reopens logs, HUP
-says that there is no reload yet instead of ending the process.
+become ─> serving ── drain ─> no new clients, idle ones closed ── stop ─> gone
+          sockets, keep: what LOAD MYSQL VARIABLES did to mysql-interfaces
+          peer: a channel to a new head, whose questions the responder answers
+          move, take: its sessions go to, or come from, the worker of another service
 """
 
 from __future__ import annotations
 
 import asyncio
-import signal
+import socket
+from typing import Any
 
-import uvloop
-
-from hproxy import __version__
+from hproxy.config.address import parse_listen
 from hproxy.config.schema import Config
-from hproxy.errors import ConfigError
+from hproxy.errors import ConfigError, HandoverError
+from hproxy.process.channel import Channel, Facts, Message
+from hproxy.process.commons import joined
+from hproxy.process.moving import move_all, receive
+from hproxy.process.responder import Responder
+from hproxy.process.sockets import given
 from hproxy.runtime import Runtime
+from hproxy.runtime.listeners import GivenSockets
 from hproxy.telemetry import log as logs
+from hproxy.telemetry.numbered_file import Share
 
-__all__ = ["serve"]
-
-DRAIN_SEC = 30.0
-
-
-def serve(config: Config) -> int:
-    """Serve until a signal ends it; the exit status. Raises ConfigError when it cannot start."""
-    return uvloop.run(_serve(config))
+__all__ = ["Worker"]
 
 
-async def _serve(config: Config) -> int:
-    log = logs.get_logger("hproxy")
-    log.info("starting", version=__version__)
-    stop, now = asyncio.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
+class Worker:
+    """What a child becomes that is to serve."""
 
-    def end() -> None:
-        (now if stop.is_set() else stop).set()
+    def __init__(self, angel: Channel, config: Config, log: Any) -> None:
+        self._angel = angel
+        self._config = config
+        self._log = log
+        self._runtime: Runtime | None = None
+        self._responder: Responder | None = None
+        self._sockets = GivenSockets({})
 
-    def reload() -> None:
-        log.warning("reload is not in this version: nothing has changed", signal="HUP")
+    @property
+    def runtime(self) -> Runtime:
+        """At work. Raises HandoverError before it is."""
+        if self._runtime is None:
+            raise HandoverError("it does not serve yet")
+        return self._runtime
 
-    # Before anybody can read that we serve: a signal sent then must find its handler.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end)
-    loop.add_signal_handler(signal.SIGUSR1, logs.reopen)
-    loop.add_signal_handler(signal.SIGHUP, reload)
-    try:
-        runtime = Runtime(config, log)
-        runtime.start()
-    except ConfigError as error:
-        log.error("cannot start", code=error.full_code, reason=str(error))
-        raise
-    await stop.wait()
-    log.info("draining", deadline_sec=DRAIN_SEC, connections=len(runtime.services.registry))
-    drain = asyncio.ensure_future(runtime.drain(DRAIN_SEC))
-    hurry = asyncio.ensure_future(now.wait())
-    await asyncio.wait((drain, hurry), return_when=asyncio.FIRST_COMPLETED)
-    for task in (drain, hurry):
-        task.cancel()
-    await asyncio.gather(drain, hurry, return_exceptions=True)
-    left = len(runtime.services.registry)
-    await runtime.stop()
-    log.info("stopped", cut_off=left)
-    return 0
+    async def start(self, message: Message) -> Facts:
+        """Serve. Raises ConfigError; then nothing is left."""
+        slot = message["slot"]
+        self._sockets.add(given(message["fds_are"], message.fds))
+        common = joined(message)
+        runtime = Runtime(
+            self._config,
+            self._log.bind(worker=slot),
+            common.shares,
+            slot=slot,
+            generation=message["generation"],
+            share=Share.FOLLOWER,
+            guesses=common.guesses,
+        )
+        if common.balance is not None:
+            runtime.join(common.balance, common.mailbox)
+        runtime.listeners.given = self._sockets
+        runtime.listeners.paused = message["paused"]
+        try:
+            runtime.start("worker serves")
+        except ConfigError:
+            await runtime.stop()
+            raise
+        logs.on_reopen.append(runtime.recorder.journal.reopen)
+        self._responder = Responder(runtime, slot=slot, version=message["version"])
+        self._runtime = runtime
+        return {}
+
+    async def handle(self, message: Message) -> Facts | None:
+        """Do what the angel says."""
+        match message.verb:
+            case "peer":
+                assert self._responder is not None
+                self._responder.attach(socket.socket(fileno=message.fds[0]))
+            case "sockets":
+                self._sockets.add(given(message["fds_are"], message.fds))
+            case "keep":
+                self._sockets.keep(list(map(parse_listen, message["addresses"])))
+            case "close":
+                if self._runtime is not None:
+                    self._runtime.listeners.close()
+            case "drain":
+                return await self._drain(
+                    message["deadline_sec"], gentle=message.facts.get("gentle", False)
+                )
+            case "move":
+                sock = socket.socket(fileno=message.fds[0])
+                return await move_all(self.runtime, sock, message["deadline_sec"])
+            case "take":
+                return await receive(self.runtime, socket.socket(fileno=message.fds[0]))
+            case "dump":
+                self._dump()
+            case _:
+                raise HandoverError("a worker does not do that", verb=message.verb)
+        return None
+
+    async def _drain(self, deadline_sec: float, *, gentle: bool) -> Facts:
+        registry = self.runtime.services.registry
+        self.runtime.log.info("draining", deadline_sec=deadline_sec, connections=len(registry))
+        await self.runtime.drain(deadline_sec, gentle=gentle)
+        return {"left": len(registry)}
+
+    def _dump(self) -> None:
+        runtime = self.runtime
+        runtime.log.info(
+            "state",
+            connections=len(runtime.services.registry),
+            tasks=len(asyncio.all_tasks()),
+            addresses=runtime.listeners.addresses,
+            draining=runtime.draining,
+            counters=vars_of(runtime.counters),
+            backends={f"{row.hostgroup} {row.host}:{row.port}": row.status
+                      for row in runtime.port.backends()},
+        )  # fmt: skip
+
+    async def stop(self) -> None:
+        """End now; clients in a command are told why."""
+        if self._responder is not None:
+            self._responder.close()
+        if self._runtime is not None:
+            left = len(self._runtime.services.registry)
+            await self._runtime.stop()
+            self._runtime.log.info("worker stopped", cut_off=left)
+
+
+def vars_of(counters: Any) -> Facts:
+    """The whole numbers an object has."""
+    names = getattr(type(counters), "__slots__", None) or vars(counters)
+    found = {name: getattr(counters, name, None) for name in names}
+    return {name: value for name, value in found.items() if isinstance(value, int)}
