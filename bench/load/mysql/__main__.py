@@ -58,6 +58,12 @@ def _numbers(context: click.Context, option: click.Parameter, value: str) -> tup
 @click.option("--second-haproxy", is_flag=True, help="HAProxy twice: shows how far noise reaches")
 @click.option("--hproxy/--no-hproxy", default=True, help="measure hproxy, multiplexing")
 @click.option("--session/--no-session", default=True, help="measure it with sessions that do not")
+@click.option(
+    "--rules",
+    multiple=True,
+    type=click.IntRange(1, 100_000),
+    help="measure it with this many query rules as well; may be repeated",
+)
 @click.option("--hproxy-options", default="", help="more options for `hproxy run`, in one string")
 @click.option("--syscalls", is_flag=True, help="count system calls too, in runs of their own")
 @click.option(

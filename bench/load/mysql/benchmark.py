@@ -41,6 +41,7 @@ class Settings:
     second_haproxy: bool
     hproxy: bool
     session: bool
+    rules: tuple[int, ...]
     hproxy_options: str
     syscalls: bool
     pin: bool
@@ -111,6 +112,7 @@ def _targets(settings: Settings, launcher: Launcher) -> list[Target]:
         targets.append(launcher.haproxy(f"{HAPROXY}-2"))
     if settings.hproxy:
         targets.append(launcher.hproxy(settings.hproxy_options))
+    targets.extend(launcher.hproxy_rules(count) for count in settings.rules)
     if settings.session:
         targets.append(launcher.hproxy_session())
     if settings.mysqlrouter:

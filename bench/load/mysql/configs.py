@@ -27,6 +27,8 @@ max_connections = {pairs}
 worker_threads = 1
 [logging]
 level = "error"
+[admin]
+address = ""
 [proxy]
 mode = "mysql"
 [[mysql_servers]]
@@ -42,6 +44,8 @@ max_connections = {pairs}
 worker_threads = 1
 [logging]
 level = "error"
+[admin]
+address = ""
 [proxy]
 mode = "mysql"
 auth = "table"
@@ -67,6 +71,33 @@ password = "{password}"
 default_hostgroup = 0
 max_connections = {pairs}
 """
+
+
+def hproxy_rules(count: int) -> str:
+    """Rules as tables of the file: others' statements, and in the end all reads to the reader."""
+    rules = [
+        f"""
+[[mysql_query_rules]]
+rule_id = {number}
+active = 1
+match_digest = "^SELECT .* FROM orders_{number} WHERE"
+destination_hostgroup = 0
+apply = 1
+"""
+        for number in range(1, count)
+    ]
+    rules.append(
+        f"""
+[[mysql_query_rules]]
+rule_id = {count}
+active = 1
+match_digest = "^SELECT"
+destination_hostgroup = 1
+apply = 1
+"""
+    )
+    return "".join(rules)
+
 
 MYSQLROUTER_CONFIG = """
 [DEFAULT]

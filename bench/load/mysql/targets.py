@@ -69,6 +69,12 @@ class Launcher:
         plugin = usual_plugin(self._database)
         return self._hproxy(HPROXY, configs.HPROXY_CONFIG, options, auth_plugin=plugin)
 
+    def hproxy_rules(self, count: int) -> Target:
+        """Start it with `count` query rules: the last one matches, the others are for nobody."""
+        plugin = usual_plugin(self._database)
+        template = configs.HPROXY_CONFIG + configs.hproxy_rules(count)
+        return self._hproxy(f"{HPROXY}+{count}", template, auth_plugin=plugin)
+
     def hproxy_session(self) -> Target:
         """Start it once more: the backend checks passwords, a connection for every client."""
         return self._hproxy(HPROXY_SESSION, configs.HPROXY_SESSION_CONFIG)
@@ -119,7 +125,8 @@ class Launcher:
             raise BenchError(f"{program} is missing: make venv native")
         port = self._children.free_port()
         config = self._write(f"{name}.toml", template, port, **more)
-        argv = [str(program), "run", "-c", str(config), "--listen", f"127.0.0.1:{port}"]
+        argv = [str(program), "run", "--single", "-c", str(config)]
+        argv += ["--listen", f"127.0.0.1:{port}"]
         return self._start(name, port, argv + shlex.split(options))
 
     def _write(self, file: str, template: str, port: int, **more: object) -> Path:
