@@ -54,8 +54,8 @@ profile: .venv/.dev native  ## flame graph of a running worker: make profile PID
 docs: .venv/.dev  ## check the spelling of the documentation and that its links lead somewhere
 	$(BIN)/codespell README.md CONTRIBUTING.md CHANGELOG.md docs && $(BIN)/python -m ci.doc_links
 
-wheel: .venv/.dev  ## sdist, wheel from the sdist, installed and tried in an empty environment
-	ci/wheel
+wheel: .venv/.dev  ## sdist and manylinux wheels, each installed and tried in an empty environment
+	ci/wheels
 
 services-up: .venv/.dev  ## start MariaDB, MySQL 9 and HAProxy on loopback
 	ci/services up

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write docs/operations/config.md and examples/reference.toml from the schema.
+"""Write the generated pages of docs/operations and examples/reference.toml from the schema.
 
 `python -m ci.config_docs` writes them; with `--check` it only says whether they are current.
 """
@@ -10,11 +10,14 @@ import sys
 from pathlib import Path
 
 from hproxy.config.document import manual, template
+from hproxy.config.proxysql.manual import tables_page, variables_page
 
 ROOT = Path(__file__).resolve().parent.parent
 
 GENERATED = {
     "docs/operations/config.md": manual,
+    "docs/operations/tables.md": tables_page,
+    "docs/operations/variables.md": variables_page,
     "examples/reference.toml": template,
 }
 

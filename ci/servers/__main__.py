@@ -9,16 +9,26 @@ import shlex
 import sys
 import time
 
+from ci.servers.clusters import Galera, Group
 from ci.servers.daemon import ServiceError
 from ci.servers.haproxy import HAProxy
 from ci.servers.mariadb import MariaDB
 from ci.servers.mysql9 import MySQL9
 from ci.servers.place import shared_folder
+from ci.servers.replication import Primary, Replica1, Replica2
 
-Service = MariaDB | MySQL9 | HAProxy
+Service = MariaDB | MySQL9 | HAProxy | Primary | Replica1 | Replica2 | Group | Galera
 
 # In the order they start: HAProxy is up when the databases greet through it.
-SERVICES: tuple[type[Service], ...] = (MariaDB, MySQL9, HAProxy)
+USUAL: tuple[type[Service], ...] = (MariaDB, MySQL9, HAProxy)
+ON_DEMAND: tuple[type[Service], ...] = (Primary, Replica1, Replica2, Group, Galera)
+SERVICES = USUAL + ON_DEMAND
+GROUPS = {
+    "usual": {service.name for service in USUAL},
+    "replication": {service.name for service in ON_DEMAND},
+    "all": {service.name for service in SERVICES},
+}
+WORDS = ", ".join([service.name for service in SERVICES] + [*GROUPS])
 
 
 def up(services: list[Service]) -> int:
@@ -62,12 +72,16 @@ def main() -> int:
     commands = {function.__name__: function for function in (up, down, status, env)}
     parser = argparse.ArgumentParser(prog="ci/services", description=__doc__)
     parser.add_argument("command", choices=commands)
-    parser.add_argument("service", nargs="*", help="mariadb, mysql, haproxy; default: all")
+    parser.add_argument("service", nargs="*", help=WORDS)
     arguments = parser.parse_args()
-    names = {service.name for service in SERVICES}
-    if unknown := set(arguments.service) - names:
+    # What is started on demand is found, and stopped, without being named.
+    default = ["usual"] if arguments.command in ("up", "status") else ["all"]
+    names: set[str] = set()
+    for word in arguments.service or default:
+        names |= GROUPS.get(word, {word})
+    if unknown := names - GROUPS["all"]:
         parser.error(f"unknown service: {', '.join(sorted(unknown))}")
-    services = [kind() for kind in SERVICES if kind.name in (arguments.service or names)]
+    services = [kind() for kind in SERVICES if kind.name in names]
 
     shared_folder().mkdir(parents=True, exist_ok=True)
     try:

@@ -15,12 +15,15 @@ START_S = 90.0
 
 
 class Database(ABC):
-    """One server; `<name>.cnf` and `<name>.sql` beside this file configure it."""
+    """One server; `<settings>.cnf` and `<settings>.sql` beside this file configure it."""
 
     name: ClassVar[str]
     port: ClassVar[int]
+    settings: ClassVar[str] = ""
+    """The name if empty."""
 
     def __init__(self) -> None:
+        self.files = self.settings or self.name
         self.folder = shared_folder() / self.name
         self.data = self.folder / "data"
         self.socket = self.folder / "sock"
@@ -70,6 +73,10 @@ class Database(ABC):
             return False
         return True
 
+    def accepts(self, *root: str) -> bool:
+        """Whether accounts can be made."""
+        return self.login(*root)
+
     def up(self) -> None:
         self.install()
         if self.daemon.pid is None:
@@ -77,14 +84,14 @@ class Database(ABC):
                 return
             self.start()
         root = ["--user=root", f"--socket={self.socket}"]
-        self.daemon.wait_until(lambda: self.login(*root), START_S)
-        accounts = (HERE / f"{self.name}.sql").read_text()
+        self.daemon.wait_until(lambda: self.accepts(*root), START_S)
+        accounts = (HERE / f"{self.files}.sql").read_text()
         run([self.client(), "--no-defaults", *root], stdin=accounts)
         self.daemon.wait_until(self.answers, START_S)
 
     def start(self) -> None:
         make_folder(self.folder)
-        shutil.copy(HERE / f"{self.name}.cnf", self.folder / "cnf")
+        shutil.copy(HERE / f"{self.files}.cnf", self.folder / "cnf")
         # Renamed only when complete: an interrupted initialisation is begun again.
         if not self.data.exists():
             self.initialise()
