@@ -39,10 +39,13 @@ def server(request: pytest.FixtureRequest) -> Server:
     return running(request.param)
 
 
+# What `ci/services up` does not start unless it is named.
+ON_DEMAND = ("primary", "replica1", "replica2", "group", "galera")
+
+
 def running(name: str) -> Server:
     found = find_server(name)
     if not found.answers():
-        pytest.fail(
-            f"{name} does not answer on {found.address}; start it: ci/services up", pytrace=False
-        )
+        start = "ci/services up" + (" replication" if name in ON_DEMAND else "")
+        pytest.fail(f"{name} does not answer on {found.address}; start it: {start}", pytrace=False)
     return found

@@ -22,6 +22,8 @@ from hproxy.protocols.model import (
     Send,
     Side,
     StartTls,
+    Work,
+    Worked,
 )
 from hproxy.protocols.mysql import auth
 from hproxy.protocols.mysql.backend import BackendLogin
@@ -46,6 +48,7 @@ from tests.support.logins import (
     response,
     rsa_key,
 )
+from tests.support.playbook import worked
 
 __all__ = ["cursor", "framer", "login", "scanner"]
 
@@ -221,6 +224,8 @@ def login(mutator: Mutator) -> None:
                 event = PacketArrived(side, mutator.payload(SAID[side]))
             elif isinstance(last, StartTls):
                 event = Secured(last.side)
+            elif isinstance(last, Work):
+                event = Worked(worked(last))
             elif isinstance(last, Lookup):
                 event = AccountFound(account() if rng.random() < 0.8 else None)
             else:

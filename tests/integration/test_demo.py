@@ -152,6 +152,31 @@ def test_the_client_program_it_names(demo: Demo) -> None:
     assert "Uptime" in done.stdout
 
 
+def test_operators_are_invited_too(demo: Demo) -> None:
+    found = re.search(r"-h(\S+) -P(\d+) -uadmin -padmin", demo.output)
+    assert found is not None, demo.output
+    where: dict[str, Any] = {"host": found[1], "port": int(found[2])}
+    admin = pymysql.connect(user="admin", password="admin", autocommit=True, **where)
+    with admin, admin.cursor() as cursor:
+        asked = "SELECT SUM(count_star) >= 2000 FROM stats_mysql_query_digest"
+        assert rows(cursor, asked) == [("1",)]
+        told = dict(rows(cursor, "EXPLAIN ROUTE SELECT * FROM city AS demo"))
+        assert told["account"].startswith("demo, hostgroup ")
+        rule = "(1, 1, '^DROP TABLE never', 'not here', 1)"
+        cursor.execute(
+            "INSERT INTO mysql_query_rules (rule_id, active, match_digest, error_msg, apply)"
+            f" VALUES {rule}"
+        )
+        cursor.execute("LOAD MYSQL QUERY RULES TO RUNTIME")
+        with (
+            demo.connect() as client,
+            client.cursor() as asking,
+            pytest.raises(pymysql.MySQLError, match="not here"),
+        ):
+            asking.execute("DROP TABLE never")
+        cursor.execute("SAVE MYSQL QUERY RULES TO DISK")
+
+
 def test_a_dump_is_taken_and_loaded_again(demo: Demo) -> None:
     where = [f"-h{demo.host}", f"-P{demo.port}", "-uwriter", "-pdemo", "demo"]
     dump = shutil.which("mysqldump") or shutil.which("mariadb-dump")

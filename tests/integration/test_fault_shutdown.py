@@ -133,7 +133,7 @@ def hproxy(folder: Path, *arguments: str, **sections: Mapping[str, object]) -> t
     merged = {name: {**base.get(name, {}), **sections.get(name, {})} for name in base | sections}
     path.write_text(toml(merged))
     done = subprocess.run(
-        [sys.executable, "-m", "hproxy.cli.main", "run", "-c", str(path), *arguments],
+        [sys.executable, "-m", "hproxy.cli.main", "run", "--single", "-c", str(path), *arguments],
         capture_output=True,
         text=True,
         timeout=15,

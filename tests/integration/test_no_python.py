@@ -31,7 +31,9 @@ import hproxy
 from hproxy._native.pool import BackendConnection
 from hproxy.protocols.mysql.constants import Capability
 from hproxy.protocols.mysql.wire import frames
+from hproxy.routing.rules import RuleSet
 from hproxy.runtime import Runtime
+from hproxy.session.ruling import swap_rules
 from tests.integration.conftest import direct
 from tests.integration.scripts import statement_id
 from tests.support.pooled import pooled, until
@@ -46,7 +48,7 @@ TIMEOUT_S = 120.0
 SOURCE = str(Path(hproxy.__file__).parent)
 
 # What the clock starts, and how often in a second: everything else runs within one of them.
-PER_SECOND = {"ReactorLoop._sweep": 1, "Runtime._upkeep": 10}
+PER_SECOND = {"ReactorLoop._sweep": 1, "Runtime._upkeep": 10, "TransactionLimits._again": 1}
 # Within each are loops over hostgroups, groups, connections and sessions: all of them are few.
 CALLS_WITHIN = 100
 
@@ -151,9 +153,16 @@ def table(server: Server) -> Iterator[str]:
 
 
 async def measured(
-    folder: Path, server: Server, table: str, kind: str, sessions: int, rounds: int, **proxy: Any
+    folder: Path,
+    server: Server,
+    table: str,
+    kind: str,
+    sessions: int,
+    rounds: int,
+    rules: int = 0,
+    **proxy: Any,
 ) -> Calls:
-    """What is called while so many sessions ask so much altogether."""
+    """What is called while so many sessions ask so much altogether, under so many query rules."""
     # A writer and its reader: the same server, so that both know the table at once.
     rows = [
         {
@@ -171,6 +180,7 @@ async def measured(
         async with pooled(
             folder, *rows, mysql_replication_hostgroups=pairs, proxy=options
         ) as runtime:
+            swap_rules(runtime.services, RuleSet.compile(rule_rows(rules)))
             crowd: list[Session] = []
             for number in range(sessions):
                 make = partial(Session, runtime.listener.port, table, number)
@@ -195,6 +205,17 @@ async def measured(
             stack.close()
             await until(lambda: not len(runtime.services.registry), "clients gone")
     return calls
+
+
+def rule_rows(count: int) -> list[dict[str, Any]]:
+    """Rules of which the last two say what the split says by itself."""
+    rows: list[dict[str, Any]] = [
+        {"match_digest": f"^SELECT a FROM t{n} WHERE"} for n in range(count - 2)
+    ]
+    if count:
+        rows.append({"match_digest": "^SELECT id", "destination_hostgroup": 1, "apply": 1})
+        rows.append({"match_digest": "^UPDATE", "destination_hostgroup": 0, "timeout": 60_000})
+    return [{"rule_id": at, "active": 1} | row for at, row in enumerate(rows)]
 
 
 def used(runtime: Runtime) -> list[list[BackendConnection]]:
@@ -234,6 +255,15 @@ def test_only_the_clock_runs_python(
     for name, often in PER_SECOND.items():
         assert calls.started[name] <= often * calls.seconds + 1, (name, calls.seconds)
     assert calls.total <= CALLS_WITHIN * calls.started.total()
+
+
+@pytest.mark.parametrize("rules", [100, 10_000])
+@pytest.mark.parametrize("kind", ["query", "execute"])
+def test_rules_run_no_python(
+    server: Server, table: str, tmp_path: Path, kind: str, rules: int
+) -> None:
+    calls = profiled(tmp_path, server, table, kind, SESSIONS, ROUNDS // 2, rules=rules)
+    assert set(calls.started) <= set(PER_SECOND), calls.started
 
 
 @pytest.mark.parametrize("kind", ["query", "execute"])

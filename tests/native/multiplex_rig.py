@@ -19,10 +19,12 @@ from typing import Any
 from hproxy._native.decision import Decision, DecisionCache
 from hproxy._native.digest import Digester
 from hproxy._native.mysql_multiplex import Multiplexed
+from hproxy._native.phases import PhaseTable
 from hproxy._native.pool import BackendConnection, Bucket, Group, Server
 from hproxy._native.reactor import Reactor
 from hproxy._native.statements import ClientStatement, Statement
-from hproxy._native.statistics import DigestCounters
+from hproxy._native.statistics import DigestCounters, DigestTable
+from hproxy._native.tally import CommandTable
 from tests.native.rig import BAD_CLIENT, INTERNAL, LOST, MALFORMED, packet
 from tests.support.socket_pair import Peer, emptied, pair, settle
 
@@ -57,8 +59,13 @@ class Slow:
     def __init__(self) -> None:
         self.told: list[tuple[str, Any]] = []
         self.group: Group
+        self.errors: list[tuple[int, bytes | None]] = []
+        self.digests = DigestTable(1000)
+        self.commands = CommandTable(["SELECT", "INSERT", "UPDATE", "SET"])
         self.reader: Group | None = None
         self.repeats = 1
+        self.holds = False
+        """What a writer refuses that is read only by now."""
         self.later: list[Callable[[], None]] = []
         """What the product does in tasks: it comes when the reactor has nothing to do."""
         self.on_align: Callable[[Multiplexed, BackendConnection], None] = aligned
@@ -85,7 +92,15 @@ class Slow:
         words = [first for first in FLAGS if text.startswith(first)]
         flags = FLAGS[max(words, key=len)] if words else 0
         reader = self.reader if flags & READ else None
-        return Decision(flags, self.group, reader, DigestCounters(), flags, text[:80])
+        counters = self.digests.entry((self.group.hostgroup, b"", b"ann", text[:80]))
+        at_reader = None
+        if reader is not None:
+            at_reader = self.digests.entry((reader.hostgroup, b"", b"ann", text[:80]))
+        command = self.commands.rows.get(text.split(b" ")[0].decode("latin-1"))
+        return Decision(
+            flags, self.group, reader, counters, flags, text[:80],
+            reader_counters=at_reader, command=command,
+        )  # fmt: skip
 
     def decide(self, session: Multiplexed, text: bytes) -> Decision:
         self.tell("decide", text)
@@ -96,9 +111,13 @@ class Slow:
         self.tell("decide long", head[:20])
         return self.decision(head)
 
-    def decide_again(self, session: Multiplexed, statement: Statement) -> Decision:
-        self.tell("decide again", statement.text)
-        return self.decision(statement.text)
+    def refusal_of(self, session: Multiplexed, decision: Decision) -> bytes:
+        self.tell("refusal of", decision.text)
+        return TOO_LONG
+
+    def decide_again(self, session: Multiplexed, statement: ClientStatement) -> Decision:
+        self.tell("decide again", statement.statement.text)
+        return self.decision(statement.statement.text)
 
     def too_long(self, session: Multiplexed, command: int) -> bytes:
         self.tell("too long", command)
@@ -114,6 +133,19 @@ class Slow:
         else:
             session.reply([EMPTY])
 
+    def recorded(
+        self,
+        session: Multiplexed,
+        decision: Decision,
+        statement: ClientStatement | None,
+        payload: bytes | None,
+        ns: int,
+        slow: bool,
+    ) -> None:
+        assert session.held is not None
+        assert ns > 0
+        self.tell("recorded", (payload, statement, session.scanner.rows, slow))
+
     def finished(self, session: Multiplexed) -> None:
         self.tell("finished")
         self.on_finished(session)
@@ -121,6 +153,9 @@ class Slow:
     def tracked(self, session: Multiplexed, payload: bytes) -> bytes:
         self.tell("tracked", payload)
         return self.on_tracked(session, payload)
+
+    def errored(self, session: Multiplexed, number: int, packet: bytes | None) -> None:
+        self.errors.append((number, packet))
 
     def unseen(self, session: Multiplexed) -> None:
         self.tell("unseen")
@@ -172,6 +207,9 @@ class Slow:
         self.tell("idle lost", reason)
         self.retire(pooled)
 
+    def departs(self, session: Multiplexed) -> None:
+        self.tell("departs")
+
     def departed(self, pooled: BackendConnection) -> None:
         self.tell("departed")
 
@@ -195,6 +233,10 @@ class Slow:
     def may_repeat(self, session: Multiplexed, number: int) -> bool:
         self.tell("may repeat", number)
         return session.attempts <= self.repeats
+
+    def demoted(self, session: Multiplexed, packet: bytes) -> bool:
+        self.tell("demoted", packet)
+        return self.holds
 
     def backend_lost(self, session: Multiplexed, error: int) -> None:
         state = session.state
@@ -350,6 +392,8 @@ class Pooled:
         self.decisions = DecisionCache(1000)
         self.server = Server("db1", connections)
         self.group = self.slow.group = Group("group", self.slow, queue_limit)
+        self.times = PhaseTable()
+        self.group.times = self.times.ensure(0)
         self.bucket = self.group.add(self.server)
         self.backend_buffer = backend_buffer
         self.backends = [self.connect() for _ in range(connections)]

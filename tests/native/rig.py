@@ -60,6 +60,9 @@ class Driver:
         self.told.append(("timed out", session.state))
         session.close("timed out")
 
+    def noted(self, session: Session, payload: bytes, ns: int) -> None:
+        self.told.append(("noted", payload))
+
     def broken(self, session: Session, error: BaseException) -> None:
         self.told.append(("broken", error))
         self.on_broken(session, error)

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from hproxy._native.decision import Decision, DecisionCache
+from hproxy._native.decision import Decision, DecisionCache, Tally
 from hproxy._native.pool import Group
 from hproxy._native.statistics import DigestCounters
 
@@ -122,3 +122,34 @@ def test_nothing_is_leaked() -> None:
 def test_a_limit_has_limits(limit: int) -> None:
     with pytest.raises(ValueError, match="limit must be"):
         DecisionCache(limit)
+
+
+def test_what_query_rules_add() -> None:
+    plain = decision()
+    assert (plain.verdict, plain.tally, plain.time_limit) == (None, None, 0)
+    assert (plain.next_flag, plain.multiplex, plain.uses) == (-1, -1, 0)
+    tally = Tally((3, 5))
+    ruled = Decision(
+        0, GROUP, None, DigestCounters(), None, b"", verdict="verdict", tally=tally,
+        time_limit=1.5, next_flag=7, multiplex=0,
+    )  # fmt: skip
+    assert (ruled.verdict, ruled.tally, ruled.time_limit) == ("verdict", tally, 1.5)
+    assert (ruled.next_flag, ruled.multiplex) == (7, 0)
+    assert (tally.rules, tally.count) == ((3, 5), 0)
+    with pytest.raises(TypeError):
+        Tally(None)  # type: ignore[arg-type]
+
+
+def test_entries_are_told_once() -> None:
+    cache = DecisionCache(8)
+    kept = [decision(b"%d" % number) for number in range(6)]
+    for number, each in enumerate(kept):
+        cache.store(number, number, each)
+    for number in range(2, 6):
+        cache.find(number, number)  # the old ones are young again
+    found = cache.entries()
+    assert len(found) == len({id(each) for each in found})
+    assert {each.text for each in found} >= {b"2", b"3", b"4", b"5"}
+    assert cache.texts is None
+    cache.clear()
+    assert cache.entries() == []

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hproxy._native.digest import TEXT_BYTES, Digester, digest, stable_hash
+from hproxy._native.digest import TEXT_BYTES, Digester, digest, first_comment, stable_hash
 from hproxy.protocols.mysql.lexer import (
     ANSI_QUOTES,
     GBK,
@@ -299,3 +299,30 @@ def test_nothing_is_read_behind_the_end() -> None:
             assert digester.total == len(reference_digest(sql[:-1], modes))
     finally:
         page.close()
+
+
+@pytest.mark.parametrize(
+    ("sql", "inside"),
+    [
+        (b"", b""),
+        (b"SELECT 1", b""),
+        (b"/* a=1 */ SELECT 1 /* b */", b" a=1 "),
+        (b"SELECT '/* no */' /*yes*/", b"yes"),
+        (b"SELECT `/* no */` -- /* no */\n/*yes*/", b"yes"),
+        (b"SELECT 1 # /* no */", b""),
+        (b"SELECT /*! 1 /* in */ + 2 */ /* x */", b" in "),
+        (b"SELECT /*M! 1 */ /* x */", b" x "),
+        (b"SELECT /*+ hint */ /* x */", b" x "),
+        (b"SELECT /**/ /* x */", b""),
+        (b"SELECT 1 /* x", b""),
+        (b"SELECT 1 /*/", b""),
+        (b"/*x*/", b"x"),
+    ],
+)
+def test_first_comment(sql: bytes, inside: bytes) -> None:
+    assert first_comment(sql) == inside
+    digester = Digester()
+    digester.read(sql)
+    at, size = digester.comment_at, digester.comment_size
+    assert sql[max(at, 0) : max(at, 0) + size] == inside
+    assert hashed(sql) == hashed(sql.replace(b"/*" + inside + b"*/", b" ", 1) if at >= 0 else sql)

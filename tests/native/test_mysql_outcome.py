@@ -153,6 +153,84 @@ def test_a_write_that_may_have_run_is_not_repeated() -> None:
     assert rig.server.opened == 1  # it is not lent to anybody again
 
 
+@pytest.mark.parametrize("number", [1290, 1836])
+def test_a_write_a_reader_refused_is_held(chop: Chop, number: int) -> None:
+    rig = Pooled(2)
+    rig.slow.holds = True
+    ann = rig.login()
+    ann.ask(INSERT)
+    refusal = framed([err(number)])
+    for piece in chop(refusal):
+        rig.backends[1].say(piece)
+    assert rig.slow.about("demoted") == [refusal[4:]]
+    assert (ann.heard(), ann.session.state, ann.session.held) == (b"", "slow", None)
+    assert rig.slow.errors == []
+    ann.session.aligned()
+    assert rig.backends[0].heard() == packet(INSERT)
+    rig.backends[0].say(framed([ok(1)]))
+    assert ann.heard() == framed([ok(1)])
+    assert ann.session.commands == 1
+    assert rig.conserved()
+
+
+def test_a_write_that_is_held_in_vain_is_refused() -> None:
+    rig = Pooled(2)
+    rig.slow.holds = True
+    ann = rig.login()
+    ann.ask(INSERT)
+    rig.backends[1].say(framed([err(1290)]))
+    ann.session.refuse(err(1290))
+    assert ann.heard() == framed([err(1290)])
+    answered(rig, ann, SELECT, ROWS)
+    assert ann.session.commands == 2
+    assert rig.conserved()
+
+
+def test_a_client_leaves_while_its_write_is_held() -> None:
+    rig = Pooled(2)
+    rig.slow.holds = True
+    ann = rig.login()
+    ann.ask(INSERT)
+    rig.backends[1].say(framed([err(1290)]))
+    ann.session.close("test")
+    ann.session.aligned()
+    assert rig.backends[0].heard() == b""
+
+
+@pytest.mark.parametrize("how", ["a read", "in a transaction", "behind rows", "not held"])
+def test_what_may_have_done_more_is_not_held(how: str) -> None:
+    rig = Pooled(1)
+    rig.slow.holds = how != "not held"
+    ann = rig.login()
+    refusal = framed([err(1290)])
+    if how == "in a transaction":
+        answered(rig, ann, INSERT, framed([ok(status=3)]))
+    ann.ask(SELECT if how == "a read" else INSERT)
+    if how == "behind rows":
+        refusal = framed([ok(status=10), err(1290)])
+    rig.backends[0].say(refusal)
+    assert ann.heard() == refusal
+    assert rig.slow.count("demoted") == (how == "not held")
+    assert rig.slow.errors[-1][0] == 1290
+
+
+def test_a_transaction_is_timed() -> None:
+    rig = Pooled(1)
+    ann = rig.login()
+    answered(rig, ann, INSERT, framed([ok()]))
+    assert ann.session.transaction_since == 0
+    answered(rig, ann, INSERT, framed([ok(status=3)]))
+    began = ann.session.transaction_since
+    assert 0 < began <= rig.reactor.now
+    answered(rig, ann, INSERT, framed([ok(status=3)]))
+    assert ann.session.transaction_since == began
+    answered(rig, ann, INSERT, framed([ok(status=2)]))
+    assert ann.session.transaction_since == 0
+    answered(rig, ann, INSERT, framed([ok(status=3)]))
+    ann.session.give_up()
+    assert ann.session.transaction_since == 0, "the transaction went with its connection"
+
+
 def test_a_statement_is_repeated_so_often_and_not_more() -> None:
     rig = Pooled(3)
     ann = rig.login()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from hproxy._native.notes import Notes
 from tests.native.profile import Profile
 from tests.native.responses import binary_row, columns, eof, framed
 from tests.native.rig import Rig, packet
@@ -49,6 +50,13 @@ def test_no_python_runs_for_an_ordinary_command(command: bytes, answer: bytes) -
     # What this test itself calls; the profiler would show anything below poll() as well.
     assert called == {"socket.send": 2 * ROUNDS, "socket.recv": 2 * ROUNDS}
     assert rig.driver.told == []
+
+
+def test_none_runs_for_one_that_might_have_been_slow() -> None:
+    rig = Rig().start()
+    rig.session.notes = Notes(False, 3600 * 10**9)
+    called = run(rig, QUERY, TEXT, ROUNDS, rig.reactor.poll)
+    assert called == {"socket.send": 2 * ROUNDS, "socket.recv": 2 * ROUNDS}
 
 
 def test_the_profiler_would_see_a_slow_command() -> None:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-__all__ = ["client_context", "server_context"]
+__all__ = ["certificate_pem", "client_context", "server_context"]
 
 NAME = "localhost"
 

@@ -14,6 +14,7 @@ import uvloop
 
 from hproxy.admin import Server
 from hproxy.admin.embedded import EmbeddedDatabase
+from hproxy.dial.converse import converse
 from hproxy.net.loop import ReactorLoop
 from hproxy.net.resolver import connect
 from hproxy.protocols.base import LoginOptions, LoginResult
@@ -21,7 +22,6 @@ from hproxy.protocols.model import Side
 from hproxy.protocols.mysql import PROTOCOL
 from hproxy.protocols.mysql.auth import Credential
 from hproxy.protocols.mysql.constants import Capability
-from hproxy.session.converse import converse
 from hproxy.telemetry.log import get_logger
 
 ACCOUNTS = {"demo": "demo", "other": "secret", "empty": ""}

@@ -17,9 +17,18 @@ from typing import Any, ClassVar, Self
 
 from hproxy.errors import HProxyError
 from hproxy.protocols.base import LoginResult
-from hproxy.protocols.model import Action, Done, Event, PacketArrived, Refuse, Send
+from hproxy.protocols.model import (
+    Action,
+    Done,
+    Event,
+    PacketArrived,
+    Refuse,
+    Send,
+    Work,
+    Worked,
+)
 
-__all__ = ["Playbook", "Raises", "Transitions"]
+__all__ = ["Playbook", "Raises", "Transitions", "worked"]
 
 LONGEST_PAYLOAD_SHOWN = 48
 
@@ -85,6 +94,9 @@ class Playbook:
             self.raised = error
             self._due = [Raises(type(error), error.full_code)]
         Playbook.walked.append((before, self.machine.state))
+        if self._due and isinstance(self._due[-1], Work):
+            result = worked(self._due.pop())
+            self._act(lambda: self.machine.receive(Worked(result)))
 
     def _fail(self, expected: str, actual: str) -> None:
         said = "\n".join(f"    {line}" for line in self._said)
@@ -93,6 +105,15 @@ class Playbook:
             f"{type(self.machine).__name__} in {state!r}:\n{said}\n"
             f"  expected  {expected}\n  actual    {actual}"
         )
+
+
+def worked(work: Any) -> Any:
+    """What a machine's work comes to."""
+    while True:
+        try:
+            next(work.steps)
+        except StopIteration as end:
+            return end.value
 
 
 class Transitions:

@@ -13,6 +13,7 @@ from hproxy._native.pool import Applicant, BackendConnection, Bucket, Group
 from hproxy._native.reactor import Reactor
 from hproxy.pool import PoolSettings
 from hproxy.pool.pools import GroupKey, Pools
+from hproxy.pool.shares import Shares
 from hproxy.topology import Backend, HostgroupAttributes, Topology
 from tests.support.socket_pair import Peer, pair, settle
 
@@ -62,6 +63,7 @@ class World:
         *limits: int,
         settings: PoolSettings | None = None,
         user_limits: dict[bytes, int] | None = None,
+        shares: Shares | None = None,
         **attributes: Any,
     ) -> None:
         self.reactor = Reactor()
@@ -89,6 +91,7 @@ class World:
             self,
             self.failed,
             nothing,
+            shares or Shares(),
         )
 
     def now(self) -> float:

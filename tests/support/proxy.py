@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
@@ -17,7 +17,8 @@ from typing import IO, Any, Self
 
 __all__ = ["LogLine", "Proxy", "Table", "toml"]
 
-START_S = 15.0
+COMMAND = (sys.executable, "-m", "hproxy.cli.main", "run")
+START_S = 30.0
 STOP_S = 20.0
 LOG_S = 10.0
 
@@ -31,16 +32,35 @@ class Proxy:
     host: str
     port: int
 
-    def __init__(self, folder: Path, sections: Mapping[str, Any]) -> None:
-        """Write `sections` to `folder`/hproxy.toml, start, and wait until it serves."""
+    def __init__(
+        self,
+        folder: Path,
+        sections: Mapping[str, Any] | Path,
+        flags: Sequence[str] = (),
+        *,
+        single: bool = True,
+        waits: bool = False,
+        command: Sequence[str] | None = None,
+    ) -> None:
+        """Write `sections` to `folder`/hproxy.toml, start, and wait until it serves.
+
+        There is no admin port and no HTTP API unless `sections` say so. They may also be a file
+        that is there already, a proxysql.cnf for instance. `single`: one process, not angel, head
+        and workers. `waits`: for a service to take over from; call `served` when that has been
+        told to hand over. `command` is there for other builds than this one."""
+        if "--http" not in flags and (isinstance(sections, Path) or "http" not in sections):
+            flags = (*flags, "--http", "")
         folder.mkdir(parents=True, exist_ok=True)
-        self.config = folder / "hproxy.toml"
-        self.config.write_text(toml(sections))
+        if isinstance(sections, Path):
+            self.config = sections
+        else:
+            self.config = folder / "hproxy.toml"
+            self.config.write_text(toml(sections if "admin" in sections else _alone(sections)))
         self.log: list[LogLine] = []
         self.noise: list[str] = []  # lines that are no JSON: a traceback of the interpreter, say
         self._grown = threading.Condition()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "hproxy.cli.main", "run", "-c", str(self.config)],
+            [*(command or COMMAND), *["--single"] * single, "-c", str(self.config), *flags],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
@@ -52,10 +72,17 @@ class Proxy:
         )
         self._reader.start()
         try:
-            serving = self.wait_for_log("serving", deadline_s=START_S)
+            if waits:
+                self.wait_for_log("waiting for the service that runs", deadline_s=START_S)
+            else:
+                self.served()
         except AssertionError:
             self.kill()
             raise
+
+    def served(self) -> None:
+        """Wait until it serves."""
+        serving = self.wait_for_log("serving", deadline_s=START_S)
         self.host, _, port = serving["address"].rpartition(":")
         self.port = int(port)
 
@@ -135,6 +162,17 @@ class Proxy:
         """Send a signal."""
         self._process.send_signal(number)
 
+    def ended(self, deadline_s: float) -> None:
+        """Fails unless it ends by itself in time, with exit code 0 and nothing bad in its log."""
+        try:
+            status = self._process.wait(deadline_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"not at its end in {deadline_s} s:\n{self.story()}") from None
+        self._reader.join()
+        assert status == 0, f"exit code {status}:\n{self.story()}"
+        assert not self.faults(), self.faults()
+
     def stop(self) -> None:
         """TERM; fails unless it ends in time, with exit code 0 and nothing bad in its log."""
         self.signal(signal.SIGTERM)
@@ -168,6 +206,15 @@ class Proxy:
             self.stop()
         else:
             self.kill()
+
+
+def _alone(sections: Mapping[str, Any]) -> dict[str, Any]:
+    """Without an admin port, which all would want to have, and without monitors: connections
+    and lines of the log come of nothing but what clients do."""
+    off = {"monitor_enabled": False}
+    return {"admin": {"address": ""}, **sections} | {
+        "mysql_variables": off | sections.get("mysql_variables", {})
+    }
 
 
 def toml(sections: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from hproxy._native.channel import Channel
 from hproxy._native.endpoint import Endpoint
 from hproxy.config.schema import Config
+from hproxy.dial.converse import Refusal, converse
 from hproxy.net.resolver import connect
 from hproxy.protocols.base import LoginOptions, LoginResult
 from hproxy.protocols.model import Side
@@ -21,7 +22,6 @@ from hproxy.protocols.mysql.backend import BackendLogin
 from hproxy.protocols.mysql.constants import Capability
 from hproxy.protocols.mysql.refusal import read_error
 from hproxy.runtime import Runtime
-from hproxy.session.converse import Refusal, converse
 
 __all__ = ["Caller", "Journal", "call", "configuration", "refused", "working"]
 
@@ -88,6 +88,7 @@ def configuration(folder: Path, *backends: str, **sections: Any) -> Config:
         {"backends": backends} if backends else {}
     )
     sections["proxy"] = proxy | sections.get("proxy", {})
+    sections["http"] = {"address": ""} | sections.get("http", {})
     return Config(**sections)
 
 

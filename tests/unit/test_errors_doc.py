@@ -69,6 +69,8 @@ def codes_of_channels() -> Iterator[str]:
 
 def codes_in_use() -> set[str]:
     found = set(REFUSALS) | set(codes_of_channels())
+    # Classes whose code is a leaf: nothing is added to it where they are raised.
+    found |= {code for code in CLASSES.values() if code.startswith("handover.")}
     for path in sources():
         found.update(codes_in(path))
     # Raised where no session is: these end the process or the command.

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "hproxy"
 
 # Above these, native code is met through what they offer.
-REACH_NATIVE = {"net", "pool", "protocols", "telemetry"}
+REACH_NATIVE = {"auth", "net", "pool", "protocols", "telemetry"}
 
 PYX_IMPORT = re.compile(r"^\s*(?:from|import|cimport)\s+(hproxy[\w.]*)", re.MULTILINE)
 

@@ -11,6 +11,7 @@ import pytest
 import uvloop
 
 from hproxy.admin import Server
+from hproxy.dial.converse import Refusal, converse
 from hproxy.errors import HProxyError
 from hproxy.protocols.base import LoginOptions, LoginResult
 from hproxy.protocols.model import Side
@@ -19,7 +20,6 @@ from hproxy.protocols.mysql.auth import Credential
 from hproxy.protocols.mysql.constants import Capability, Command, FieldType, ServerStatus
 from hproxy.protocols.mysql.replies import EOF_HEADER, ErrPacket, OkPacket, is_eof
 from hproxy.protocols.mysql.rows import TextResult
-from hproxy.session.converse import Refusal, converse
 from tests.support.embedded import ask, log_in, serving
 
 MODERN = Capability.PROTOCOL_41 | Capability.DEPRECATE_EOF

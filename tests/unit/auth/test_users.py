@@ -55,3 +55,33 @@ def test_an_account_does_not_show_its_secrets() -> None:
     ann = Account(b"ann", "hush", credential="psst")
     assert "hush" not in repr(ann)
     assert "psst" not in repr(ann)
+
+
+class Kept:
+    """A secret that knows what it was made like."""
+
+    def __init__(self, form: str) -> None:
+        self.form = form
+
+    def decoy(self) -> Kept:
+        return Kept(f"like {self.form}")
+
+
+def test_unknown_names_have_decoys_of_all_kinds() -> None:
+    table = UserTable(
+        [Account(b"a", Kept("clear")), Account(b"b", Kept("hash"), plugin="client_ed25519")]
+    )
+    names = [b"user%d" % number for number in range(100)]
+    found = [table.decoy(name) for name in names]
+    assert found == [table.decoy(name) for name in names]  # always the same one
+    kinds = {(one.secret.form, one.plugin) for one in found if one is not None}
+    assert kinds == {("like clear", None), ("like hash", "client_ed25519")}
+    assert all(table.find(name) is None for name in names)
+    assert UserTable().decoy(b"a") is None
+    table.replace([Account(b"a", Kept("hash"))])
+    new = [table.decoy(name) for name in names]
+    assert {one.secret.form for one in new if one is not None} == {"like hash"}
+    empty = UserTable()
+    assert empty.decoy(b"x") is None
+    empty.replace([Account(b"a", Kept("clear"))])
+    assert empty.decoy(b"x") is not None

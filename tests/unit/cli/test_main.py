@@ -23,7 +23,9 @@ from hproxy.config.document import template
 from hproxy.config.schema import Config
 from hproxy.errors import ConfigError, HandoverError
 from hproxy.net.tls import ensure_certificate
-from hproxy.process import worker
+from hproxy.process import angel, single
+from hproxy.process.origin import Origin
+from hproxy.process.outside import Outside
 from hproxy.telemetry import log
 
 GOOD = '[proxy]\nbackends = ["127.0.0.1:3306"]\n'
@@ -41,14 +43,19 @@ def former_output() -> Iterator[None]:
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
-    """What `run` handed to the worker, which is not started."""
+    """What `run` handed to the service, which is not started."""
     configs: list[Config] = []
 
-    def serve(config: Config) -> int:
+    def guard(
+        config: Config, origin: Origin, outside: Outside, *, initial: bool, workers: int
+    ) -> int:
+        assert not initial
+        assert not outside.upgrade
+        assert workers == (config.server.worker_threads or len(os.sched_getaffinity(0)))
         configs.append(config)
         return 0
 
-    monkeypatch.setattr(worker, "serve", serve)
+    monkeypatch.setattr(angel, "guard", guard)
     return configs
 
 
@@ -126,22 +133,22 @@ def test_run_takes_the_file_from_the_environment(tmp_path: Path, served: list[Co
     assert served[0].proxy.backends == ("127.0.0.1:3306",)
 
 
-def test_run_ends_with_the_status_of_the_worker(
+def test_run_ends_with_the_status_of_the_service(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "serve", lambda config: 3)
-    assert hproxy_("run", "-c", written(tmp_path, GOOD)).exit_code == 3
+    monkeypatch.setattr(angel, "guard", lambda *_, initial, workers: workers)
+    assert hproxy_("run", "-c", written(tmp_path, GOOD), "--workers", "3").exit_code == 3
+    monkeypatch.setattr(single, "serve", lambda *_, initial: 4)
+    assert hproxy_("run", "-c", written(tmp_path, GOOD), "--single").exit_code == 4
 
 
 def test_run_names_keys_without_effect(tmp_path: Path, served: list[Config]) -> None:
-    path = written(
-        tmp_path, GOOD + "[health]\ninterval_sec = 30\n[server.daemon]\nenabled = true\n"
-    )
+    path = written(tmp_path, GOOD + "[health]\nsuccess_threshold = 3\n")
     result = hproxy_("run", "-c", path)
     line = orjson.loads(result.stdout)
     assert line["level"] == "warn"
     assert line["event"] == "accepted but without effect in this version"
-    assert line["keys"] == "server.daemon.enabled, health.interval_sec"
+    assert line["keys"] == "health.success_threshold"
     assert len(served) == 1
 
 
@@ -185,10 +192,10 @@ def test_run_refuses_other_modes(tmp_path: Path, served: list[Config]) -> None:
 def test_our_errors_are_a_message_not_a_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, text: str
 ) -> None:
-    def serve(config: Config) -> int:
+    def guard(*_: object, initial: bool, workers: int) -> int:
         raise error
 
-    monkeypatch.setattr(worker, "serve", serve)
+    monkeypatch.setattr(angel, "guard", guard)
     result = hproxy_("run", "-c", written(tmp_path, GOOD))
     assert result.exit_code == 1
     assert result.stderr == f"hproxy: {text}\n"
@@ -210,6 +217,87 @@ def test_check_of_a_good_file(tmp_path: Path, command: str) -> None:
     assert result.stderr == ""
 
 
+def test_check_and_test_warn_of_what_is_doubtful(tmp_path: Path, served: list[Config]) -> None:
+    path = written(tmp_path, GOOD + "[[mysql_users]]\nusername = 'ann'\ndefault_hostgroup = 7\n")
+    doubt = (
+        f"warning: {path}: mysql_users[0].default_hostgroup: no server is in this hostgroup, "
+        "got 7 (add a row of mysql_servers with hostgroup_id = 7)\n"
+    )
+    for arguments in (("check",), ("run", "--test")):
+        result = hproxy_(*arguments, "-c", path)
+        assert (result.exit_code, result.stderr) == (0, doubt)
+    assert served == []
+
+
+RULED = """
+[admin]
+address = "127.0.0.1:0"
+[[mysql_servers]]
+hostname = "db1"
+hostgroup_id = 1
+[[mysql_servers]]
+hostname = "db2"
+hostgroup_id = 2
+[[mysql_users]]
+username = "ann"
+password = "pw"
+default_hostgroup = 1
+default_schema = "shop"
+[[mysql_query_rules]]
+rule_id = 7
+active = 1
+schemaname = "shop"
+match_digest = "^SELECT"
+destination_hostgroup = 2
+apply = 1
+"""
+
+
+def steps(result: Result) -> dict[str, str]:
+    """What `explain` printed."""
+    pairs = (line.split("  ", 1) for line in result.stdout.splitlines())
+    return {step: detail.lstrip() for step, detail in pairs}
+
+
+def test_explain_needs_no_proxy(tmp_path: Path) -> None:
+    path = written(tmp_path, RULED)
+    asked = ("explain", "-c", path, "SELECT name FROM t WHERE id = 5")
+    result = hproxy_(*asked, "--user", "ann")
+    assert result.exit_code == 0, result.output
+    told = steps(result)
+    assert told["digest"] == "SELECT name FROM t WHERE id=?"
+    assert told["account"] == "ann, hostgroup 1"
+    assert "schemaname shop, match_digest ^SELECT" in told["rule 7"]
+    assert told["decision"].startswith("hostgroup 2: query rule 7")
+    told = steps(hproxy_(*asked, "--user", "ann", "--schema", "other"))
+    assert "rule 7" not in told
+    assert told["decision"].startswith("hostgroup 1: the account's hostgroup")
+    assert "none named" in hproxy_(*asked).stdout
+    assert list(tmp_path.iterdir()) == [path], "nothing is written"
+
+
+def test_explain_where_no_rule_is_asked(tmp_path: Path) -> None:
+    result = hproxy_("explain", "-c", written(tmp_path, GOOD), "SELECT 1")
+    assert "decision" in result.stdout
+    assert "no rule is asked" in result.stdout
+
+
+def test_explain_refuses_what_run_refuses(tmp_path: Path) -> None:
+    path = written(tmp_path, RULED.replace('"^SELECT"', '"(SELECT"'))
+    result = hproxy_("explain", "-c", path, "SELECT 1")
+    assert result.exit_code == 1
+    assert "match_digest" in result.stderr
+
+
+def test_an_admin_port_may_add_what_is_missing(tmp_path: Path, served: list[Config]) -> None:
+    result = hproxy_("run", "--admin", "127.0.0.1:0")
+    assert result.exit_code == 0, result.output
+    assert served[0].servers == ()
+    result = hproxy_("run", "--admin", "")
+    assert result.exit_code == 1
+    assert "--admin HOST:PORT" in result.stderr
+
+
 def test_check_tells_every_finding(tmp_path: Path) -> None:
     path = written(tmp_path, "[proxy]\nbackends = 5\nbackend = 6\n[server]\nmax_connections = 0\n")
     result = hproxy_("check", "-c", path)
@@ -228,11 +316,11 @@ def test_check_of_no_file(tmp_path: Path) -> None:
 
 
 def test_check_of_a_mode_to_come(tmp_path: Path) -> None:
-    path = written(tmp_path, REDIS + "[health]\ninterval_sec = 30\n")
+    path = written(tmp_path, REDIS + "[health]\nsuccess_threshold = 3\n")
     result = hproxy_("check", "-c", path)
     assert result.exit_code == 0
     assert "mode redis, which `hproxy run` does not serve yet in this version" in result.stdout
-    assert "without effect in this version: proxy.cluster_nodes, health.interval_sec" in (
+    assert "without effect in this version: proxy.cluster_nodes, health.success_threshold" in (
         result.stderr
     )
 
@@ -283,8 +371,8 @@ def test_config_replaces_a_file_only_when_told(tmp_path: Path) -> None:
 def test_a_real_run_serves_until_terminated(tmp_path: Path) -> None:
     """The line "serving" promises that a signal from now on drains and ends with 0."""
     environ = {**os.environ, "HPROXY_SERVER__DATA_DIR": str(tmp_path)}
-    command = [sys.executable, "-m", "hproxy.cli.main", "run"]
-    flags = ["--backend", "127.0.0.1:1", "--listen", "127.0.0.1:0"]
+    command = [sys.executable, "-m", "hproxy.cli.main", "run", "--single"]
+    flags = ["--backend", "127.0.0.1:1", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
     with subprocess.Popen(
         [*command, *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environ
     ) as process:

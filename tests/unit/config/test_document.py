@@ -30,10 +30,23 @@ def test_sections_in_the_order_of_the_schema() -> None:
         "[health]",
         "[logging]",
         "[admin]",
+        "[http]",
         "[[mysql_servers]]",
         "[[mysql_users]]",
         "[[mysql_replication_hostgroups]]",
         "[[mysql_hostgroup_attributes]]",
+        "[[mysql_group_replication_hostgroups]]",
+        "[[mysql_galera_hostgroups]]",
+        "[[mysql_aws_aurora_hostgroups]]",
+        "[[mysql_servers_ssl_params]]",
+        "[[mysql_query_rules]]",
+        "[[mysql_query_rules_fast_routing]]",
+        "[[mysql_firewall_whitelist_users]]",
+        "[[mysql_firewall_whitelist_rules]]",
+        "[[mysql_firewall_whitelist_sqli_fingerprints]]",
+        "[[proxysql_servers]]",
+        "[[scheduler]]",
+        "[[restapi_routes]]",
     ]
     assert all(section.doc for section in sections())
 
@@ -47,7 +60,7 @@ def test_what_an_option_shows() -> None:
     throttle = option("proxy", "throttle_connections_per_sec")
     assert throttle.limits == "1 to 100000000 per second"
     assert option("health", "interval_sec").limits.startswith("above 0 up to ")
-    assert option("health", "interval_sec").acts is False
+    assert option("health", "success_threshold").acts is False
     assert option("proxy", "backends").kind == "list of text"
     assert option("proxy", "max_redirects").mode == "redis"
     assert option("tls", "cert").kind == "path"
@@ -93,7 +106,7 @@ def test_template_loads_with_every_line_switched_on(tmp_path: Path) -> None:
 
 
 def test_template_is_only_about_its_mode() -> None:
-    names = set(re.findall(r"^(?:# )?([a-z_]+) = ", template(), flags=re.MULTILINE))
+    names = set(re.findall(r"^(?:# )?(\w+) = ", template(), flags=re.MULTILINE))
     assert names == {option.name for option in OPTIONS if option.mode in ("", "mysql")}
     assert max(map(len, template().splitlines())) <= 100
 

@@ -384,7 +384,7 @@ def test_puerta_values(tmp_path: Path) -> None:
         "mongos-b.example.com:27017",
     )
     assert (config.health.interval_sec, config.health.timeout_sec) == (30, 5)
-    assert "server.daemon.enabled" in config.dormant_keys()
+    assert "server.daemon.enabled" not in config.dormant_keys()
     assert config.logging.level == "info"
 
 

@@ -124,3 +124,9 @@ def test_refused(values: dict[str, object]) -> None:
 
 def test_the_monitors_password_stays_out_of_the_representation() -> None:
     assert "hush" not in repr(ProxyOptions(monitor_password="hush"))
+
+
+def test_proxy_protocol_networks() -> None:
+    assert ProxyOptions(proxy_protocol_networks="10.0.0.0/8, *").proxy_protocol_networks
+    with pytest.raises(ValidationError, match="neither an address nor a CIDR"):
+        ProxyOptions(proxy_protocol_networks="10.0.0/8")

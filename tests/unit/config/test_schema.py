@@ -63,6 +63,16 @@ def test_mysql_needs_a_backend() -> None:
     assert config(proxy={}, mysql_servers=[{"hostname": "db"}]).servers[0].hostname == "db"
 
 
+def test_what_is_left_to_the_admin_port_may_come_later() -> None:
+    left = {"proxy": {"auth": "table"}}
+    made = Config.model_validate({"admin": {"address": "127.0.0.1:6032"}, **left})
+    assert made.servers == ()
+    assert len(made.warnings()) == 2
+    for nowhere in ({}, {"address": ""}):
+        with pytest.raises(ValidationError, match="no backend"):
+            Config.model_validate({"admin": nowhere, **left})
+
+
 @pytest.mark.parametrize(
     ("mode", "key"), [("redis", "cluster_nodes"), ("mongodb", "mongos_endpoints")]
 )
@@ -127,14 +137,12 @@ def test_only_mysql_runs() -> None:
 def test_dormant_keys_are_those_given_without_effect() -> None:
     assert config().dormant_keys() == ()
     whole = config(
-        server={"daemon": {"enabled": True, "pid_file": "/p"}, "max_connections": 5},
-        health={"interval_sec": 30},
+        server={"daemon": {"enabled": True}, "max_connections": 5},
+        health={"success_threshold": 3},
         mysql_servers=[{"hostname": "x"}, {"hostname": "y", "gtid_port": 1}],
     )
     assert whole.dormant_keys() == (
-        "server.daemon.enabled",
-        "server.daemon.pid_file",
-        "health.interval_sec",
+        "health.success_threshold",
         "mysql_servers[1].gtid_port",
     )
 
@@ -198,8 +206,24 @@ def test_hostgroups_without_servers_are_doubted() -> None:
     ]
     assert str(whole.warnings()[0]) == (
         "mysql_replication_hostgroups[0].reader_hostgroup: no server is in this hostgroup, got 1 "
-        "(add [[mysql_servers]] with hostgroup_id = 1)"
+        "(add a row of mysql_servers with hostgroup_id = 1)"
     )
+    watched = whole.model_copy(
+        update={"proxy": whole.proxy.model_copy(update={"monitor_username": "monitor"})}
+    )
+    assert watched.served_hostgroups == {0, 1}, "monitors make readers"
+    assert len(watched.warnings()) == 2
+
+
+def test_pairs_that_are_each_others_readers_are_doubted() -> None:
+    rows = [{"hostname": f"db{hostgroup}", "hostgroup": hostgroup} for hostgroup in (0, 1)]
+    pairs = [{"writer_hostgroup": writer, "reader_hostgroup": 1 - writer} for writer in (0, 1)]
+    whole = config(
+        mysql_servers=rows, mysql_replication_hostgroups=pairs, mysql_users=[{"username": "a"}]
+    )
+    assert [doubt.key for doubt in whole.warnings()] == [
+        "mysql_replication_hostgroups[0]", "mysql_replication_hostgroups[1]"
+    ]  # fmt: skip
 
 
 def test_a_split_that_cannot_act_is_doubted() -> None:
@@ -212,3 +236,73 @@ def test_a_split_that_cannot_act_is_doubted() -> None:
         config(mysql_servers=rows, mysql_replication_hostgroups=pairs, mysql_users=users).warnings()
         == ()
     )
+
+
+@pytest.mark.parametrize(
+    ("table", "row", "message"),
+    [
+        ("mysql_query_rules", {"rule_id": 1}, "rule_id 1 is there already"),
+        (
+            "mysql_query_rules_fast_routing",
+            {"username": "a", "schemaname": "b", "destination_hostgroup": 1},
+            "username 'a', schemaname 'b', flagIN 0 is there already",
+        ),
+        (
+            "mysql_galera_hostgroups",
+            {
+                "writer_hostgroup": 1,
+                "backup_writer_hostgroup": 2,
+                "reader_hostgroup": 3,
+                "offline_hostgroup": 4,
+            },
+            "hostgroup 1 is there already",
+        ),
+        ("scheduler", {"id": 1, "interval_ms": 100, "filename": "/x"}, "id 1 is there already"),
+    ],
+)
+def test_keys_of_the_admin_tables_hold(table: str, row: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        config(**{table: [row, row]})
+
+
+def test_an_admin_may_leave_nothing_to_serve() -> None:
+    tree = {"proxy": {"auth": "table"}}
+    with pytest.raises(ValidationError):
+        Config.model_validate(tree)
+    made = Config.model_validate(tree, context={"live": True})
+    assert made.servers == ()
+    assert [doubt.message for doubt in made.warnings()] == [
+        "there is no backend to connect to",
+        'auth "table" needs at least one active user',
+    ]
+
+
+def test_rules_that_lead_nowhere_are_told_once_by_hostgroup() -> None:
+    rules: list[dict[str, object]] = [
+        {"rule_id": n, "active": n != 1, "destination_hostgroup": 7, "mirror_hostgroup": 0}
+        for n in range(1, 5)
+    ]
+    ways = [{"username": "", "schemaname": "", "destination_hostgroup": 8}]
+    whole = config(mysql_query_rules=rules, mysql_query_rules_fast_routing=ways)
+    assert [doubt.key for doubt in whole.warnings()] == [
+        "mysql_query_rules[1].destination_hostgroup",
+        "mysql_query_rules_fast_routing[0].destination_hostgroup",
+    ]
+
+
+def test_variables_are_text_and_checked() -> None:
+    made = config(
+        mysql_variables={"commands_stats": False, "unshun_algorithm": 1, "threads": "8"},
+        admin_variables={"read_only": "1"},
+    )
+    assert made.mysql_variables == {
+        "commands_stats": "false",
+        "unshun_algorithm": "1",
+        "threads": "8",
+    }
+    assert made.admin_variables == {"read_only": "true"}
+    assert made.dormant_keys() == ("mysql_variables.threads",)
+    with pytest.raises(ValidationError, match="unknown variable"):
+        config(mysql_variables={"nothing": 1})
+    with pytest.raises(ValidationError, match=r"is proxy\.long_query_time"):
+        config(mysql_variables={"long_query_time": 1})

@@ -12,6 +12,7 @@ from hproxy.config.source import (
     ENV_TABLES,
     FLAGS,
     field_type,
+    is_cnf,
     read_env,
     read_file,
     read_flags,
@@ -29,7 +30,9 @@ def refused(path: Path) -> ConfigFinding:
 def test_file_gives_values_and_lines(tmp_path: Path) -> None:
     path = tmp_path / "a.toml"
     path.write_text('\n[proxy]\nbackends = ["a"]\n')
-    tree, places = read_file(path)
+    read = read_file(path)
+    tree, places = read.tree, read.places
+    assert not read.cnf
     assert tree == {"proxy": {"backends": ["a"]}}
     assert places[("proxy",)] == f"{path}:2"
     assert places[("proxy", "backends", 0)] == f"{path}:3"
@@ -38,7 +41,7 @@ def test_file_gives_values_and_lines(tmp_path: Path) -> None:
 def test_byte_order_mark_is_skipped(tmp_path: Path) -> None:
     path = tmp_path / "a.toml"
     path.write_bytes(b"\xef\xbb\xbf[proxy]\n")
-    assert read_file(path)[0] == {"proxy": {}}
+    assert read_file(path).tree == {"proxy": {}}
 
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:
@@ -167,3 +170,30 @@ def test_field_type() -> None:
     assert field_type(("proxy", "none")) is None
     assert field_type(("proxy", "mode", "x")) is None
     assert field_type(("proxy", 0)) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "cnf"),
+    [
+        ("proxysql.cnf", "", True),
+        ("p.CFG", "", True),
+        ("h.toml", "mysql_servers = (\n", False),
+        ("config", "mysql_servers =\n(\n { address = 'a' }\n)", True),
+        ("config", "# x\n  mysql_variables=\n{\n threads=4\n}", True),
+        ("config", "[proxy]\nmysql_variables = {}\n", False),
+        ("config", "mysql_variables = { threads = 4 }\n", False),
+        ("config", "[[mysql_servers]]\nhostname = 'a'\n", False),
+    ],
+)
+def test_a_proxysql_file_is_known_by_name_or_by_how_it_begins(
+    name: str, text: str, cnf: bool
+) -> None:
+    assert is_cnf(Path(name), text) is cnf
+
+
+def test_a_column_in_capitals_is_found() -> None:
+    layer = read_env({"HPROXY_MYSQL_QUERY_RULES__0__FLAGIN": "3", "HPROXY_PROXY__NOTHING": "1"})
+    assert layer.values == {
+        ("mysql_query_rules", 0, "flagIN"): "3",
+        ("proxy", "nothing"): "1",
+    }

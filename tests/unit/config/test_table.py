@@ -242,3 +242,12 @@ def test_ignored_variables_as_json_or_list(value: object) -> None:
 )
 def test_attributes_refused(values: dict[str, object]) -> None:
     refusal(MysqlHostgroupAttributes, {"hostgroup_id": 1, **values})
+
+
+def test_hostgroup_settings() -> None:
+    row = MysqlHostgroupAttributes(hostgroup_id=1, hostgroup_settings='{"proxy_protocol": 2}')
+    assert row.proxy_protocol == 2
+    assert MysqlHostgroupAttributes(hostgroup_id=1).proxy_protocol == 0
+    for wrong in ('{"proxy_protocol": 3}', '{"proxy_protocol": true}', '{"proxy_protocol": "2"}'):
+        with pytest.raises(ValidationError, match="does not exist"):
+            MysqlHostgroupAttributes(hostgroup_id=1, hostgroup_settings=wrong)

@@ -63,6 +63,21 @@ def test_tcp(run: Run, host: str, shown: str) -> None:
     run(work())
 
 
+def test_fast_open(run: Run) -> None:
+    async def work() -> None:
+        listener = Listener(Guests(), fastopen=16)
+        listener.open(HERE, 0)
+        sock = listener._sock
+        assert sock is not None
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN) == 16
+        listener.fast_open(0)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN) == 0
+        listener.close()
+        listener.fast_open(5)  # for the next time
+
+    run(work())
+
+
 def test_a_port_in_use(run: Run) -> None:
     async def work() -> None:
         with socket.create_server((HERE, 0)) as other:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from hproxy.auth import UserTable
 from hproxy.config.schema import Config
 from hproxy.errors import ConfigError
 from hproxy.pool import PoolSettings
@@ -103,7 +104,7 @@ def test_the_defaults_of_the_pool_agree() -> None:
     table = config(mysql_users=({"username": "app"},))
     assert build.pool(table) == PoolSettings()
     assert build.pool(config()) == PoolSettings(session_mode="session")
-    assert build.hostgroups(config()) == {0: HostgroupAttributes()}
+    assert build.hostgroups(config())[0] == HostgroupAttributes()
     assert build.pairs(config()) == ()
 
 
@@ -160,13 +161,11 @@ def test_pairs_and_attributes_of_hostgroups() -> None:
     )
     assert build.pairs(made) == ((0, 1), (4, 2))
     common = HostgroupAttributes(free_connections_pct=30, connection_warming=True)
-    assert build.hostgroups(made) == {
-        0: common,
+    found = build.hostgroups(made)
+    assert [found[hostgroup] for hostgroup in (0, 2, 4, 7)] == [common] * 4
+    assert found == {
         # Given in the row, if only as its default: that counts, not the proxy's.
         1: dataclasses.replace(common, free_connections_pct=10, init_connect="SET @a = 1"),
-        2: common,
-        4: common,
-        7: common,
         9: dataclasses.replace(common, multiplex=False, ignored_variables=frozenset({"sql_mode"})),
     }
 
@@ -179,7 +178,7 @@ def test_a_row_for_backends_has_its_own_password_and_limit() -> None:
         {"username": "off", "password": "pw", "active": 0},
     ]
     made = config(mysql_users=rows)
-    users = build.users(made, PROTOCOL)
+    users = UserTable(build.users(made, PROTOCOL))
     ann, bob = users.find(b"ann"), users.find(b"bob")
     assert len(users) == 2
     assert ann is not None
@@ -207,7 +206,7 @@ def test_accounts() -> None:
         {"username": "eve"},
         {"username": "off", "password": "pw", "active": 0},
     ]
-    users = build.users(config(mysql_users=rows), PROTOCOL)
+    users = UserTable(build.users(config(mysql_users=rows), PROTOCOL))
     assert len(users) == 3
     ann, bob, eve = (users.find(name) for name in (b"ann", b"bob", b"eve"))
     assert users.find(b"off") is None
@@ -230,7 +229,7 @@ def test_attributes_without_a_plugin(attributes: str) -> None:
         return
     except ValueError:
         return  # the schema refuses what is no object
-    ann = build.users(made, PROTOCOL).find(b"ann")
+    ann = UserTable(build.users(made, PROTOCOL)).find(b"ann")
     assert ann is not None
     assert ann.plugin is None
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -73,3 +74,17 @@ def test_leaving_while_looking() -> None:
     for connection in registry:
         registry.leave(connection)
     assert len(registry) == 0
+
+
+def test_services_that_follow_each_other_count_from_places_far_apart() -> None:
+    """A session may live through many upgrades, and keeps its id."""
+    span = module.ID_SPAN // module.WORKERS
+    firsts = []
+    for generation in range(50):
+        registry = Registry()
+        registry.number(3, generation)
+        number = registry.enter("unix", Journal()).id
+        assert module.slot_of(number) == 3
+        firsts.append(number)
+    firsts.sort()
+    assert min(b - a for a, b in pairwise(firsts)) > span // 150

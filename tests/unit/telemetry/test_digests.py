@@ -17,7 +17,7 @@ PROXYSQL = (
 
 
 def rows(table: DigestTable) -> list[DigestRow]:
-    return digest_rows(table, epoch=EPOCH)
+    return list(digest_rows(table, epoch=EPOCH))
 
 
 def select(number: int = 1) -> DigestKey:

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
+from enum import Enum
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +38,19 @@ def test_json_of_values_it_does_not_know() -> None:
 
 
 def test_json_keeps_the_rest_when_one_value_cannot_be_encoded() -> None:
-    told = orjson.loads(as_json({"user": "a\ud800", "big": 2**80, "conn": 7, "k\ud800": 1}))
-    assert told == {"user": "a\\ud800", "big": str(2**80), "conn": 7, "k\\ud800": 1}
+    odd = {"user": "a\ud800", "big": 2**80, "nan": nan, "conn": 7, "k\ud800": 1}
+    told = json.loads(as_json(odd))
+    assert told == {"user": "a\\ud800", "big": 2**80, "nan": "nan", "conn": 7, "k\\ud800": 1}
+
+
+class Level(Enum):
+    HIGH = "high"
+
+
+def test_json_of_times_and_enumerations() -> None:
+    local = datetime(2026, 3, 1, 14, 30, tzinfo=timezone(timedelta(hours=2)))
+    told = json.loads(as_json({"ts": local, "level": Level.HIGH}))
+    assert told == {"ts": "2026-03-01T12:30:00Z", "level": "high"}
 
 
 def test_text() -> None:

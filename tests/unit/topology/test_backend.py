@@ -9,8 +9,12 @@ from hproxy.topology.backend import (
     Backend,
     Health,
     Status,
+    after_answer,
+    after_catching_up,
     after_failure,
+    after_lag,
     after_operator,
+    after_silence,
     after_success,
     usable,
 )
@@ -68,3 +72,45 @@ def test_the_operator_may_set_any_status(before: Status) -> None:
         assert after_operator(health, offline, 100.0, RECOVERY_S) == wanted
     shunned = after_operator(health, Status.SHUNNED, 100.0, RECOVERY_S)
     assert shunned == Health(Status.SHUNNED, 110.0, 3, "refused")
+
+
+def test_failures_that_are_tolerated_count_within_a_second() -> None:
+    health = Health()
+    for at in (100.0, 100.4):
+        health = after_failure(health, "refused", at, RECOVERY_S, tolerated=2)
+        assert health.status is Status.ONLINE
+    assert after_failure(health, "refused", 101.5, RECOVERY_S, tolerated=2).status is Status.ONLINE
+    third = after_failure(health, "refused", 101.2, RECOVERY_S, tolerated=2)
+    assert (third.status, third.shunned_until) == (Status.SHUNNED, 111.2)
+
+
+def test_silence_shuns_until_an_answer() -> None:
+    silent = after_silence(Health(), "no answer")
+    assert silent.status is Status.SHUNNED
+    assert not usable(silent, 1e12)
+    failed = after_failure(silent, "refused", 100.0, RECOVERY_S)
+    assert not usable(failed, 1e12), "a failure does not shorten it"
+    assert after_answer(silent) == Health()
+    refused = after_failure(Health(), "refused", 100.0, RECOVERY_S)
+    assert after_answer(refused) is refused, "pings do not forgive refused connects"
+    offline = Health(Status.OFFLINE_SOFT)
+    assert after_silence(offline, "no answer").status is Status.OFFLINE_SOFT
+
+
+def test_lag_shuns_until_it_has_caught_up() -> None:
+    behind = after_lag(Health(), 30)
+    assert (behind.status, behind.lag) == (Status.SHUNNED_REPLICATION_LAG, 30)
+    assert not usable(behind, 1e12)
+    assert after_success(behind).status is Status.SHUNNED_REPLICATION_LAG
+    assert after_failure(behind, "refused", 1.0, RECOVERY_S).status is behind.status
+    assert after_catching_up(behind) == Health()
+    offline = Health(Status.OFFLINE_HARD)
+    assert after_lag(offline, 30) is offline
+    assert after_catching_up(offline) is offline
+
+
+def test_equal_by_hostgroup_and_address() -> None:
+    assert Backend("a", 1, weight=2, use_tls=True) == Backend("a", 1)
+    assert Backend("a", 1, hostgroup=1) != Backend("a", 1)
+    assert not Backend("a", 1, use_tls=True).speaks_as(Backend("a", 1))
+    assert Backend("a", 1, weight=2).speaks_as(Backend("a", 1))

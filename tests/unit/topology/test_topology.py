@@ -87,6 +87,7 @@ def test_a_full_backend_is_not_tried_not_even_as_a_last_resort() -> None:
     topology.reserve(first)
     topology.reserve(first)
     assert topology.order(0, NOW, first_choice) == (second,)
+    assert topology.order(0, NOW, first_choice, full=True) == (first, second)
     topology.failed(first, "refused", NOW)
     assert topology.order(0, NOW, first_choice) == (second,)
     topology.release(first)
@@ -186,3 +187,87 @@ def test_listeners_see_the_new_status_and_may_leave() -> None:
     topology.set_status(only, Status.OFFLINE_SOFT)
     topology.set_status(only, Status.ONLINE)
     assert seen == [Status.OFFLINE_SOFT, Status.OFFLINE_SOFT, Status.ONLINE]
+
+
+def test_replace_tells_what_is_new_changed_and_gone() -> None:
+    first, second, third = (Backend(f"db{i}", 3306) for i in range(3))
+    topology = Topology((first, second))
+    told: list[object] = []
+    topology.on_replace.append(told.append)
+    heavier = Backend("db1", 3306, weight=7)
+    topology.failed(second, "refused", NOW)
+    topology.reserve(first)
+    change = topology.replace({heavier: Status.ONLINE, third: Status.OFFLINE_SOFT}, NOW)
+    assert told == [change]
+    assert (change.added, change.removed) == ((third,), (first,))
+    assert [(a.weight, b.weight) for a, b in change.changed] == [(1, 7)]
+    assert [b.weight for b in topology.backends] == [7, 1]
+    assert topology.status(second) is Status.SHUNNED, "traffic said so, and nothing else since"
+    assert topology.status(third) is Status.OFFLINE_SOFT
+    assert topology.status(first) is Status.OFFLINE_SOFT, "it drains"
+    topology.release(first)
+    assert first not in topology.health, "forgotten with its last connection"
+
+
+def test_replace_brings_back_what_had_not_gone_yet() -> None:
+    (only,) = backends(1)
+    topology = Topology((only,))
+    topology.reserve(only)
+    topology.replace({}, NOW)
+    assert topology.order(0, NOW, first_choice) == ()
+    topology.replace({only: Status.ONLINE}, NOW)
+    assert topology.order(0, NOW, first_choice) == (only,)
+    assert topology.snapshot()[only][1] == 1
+
+
+def test_replace_obeys_the_operator() -> None:
+    (only,) = backends(1)
+    topology = Topology((only,))
+    for status in (Status.OFFLINE_HARD, Status.ONLINE, Status.SHUNNED, Status.OFFLINE_SOFT):
+        topology.replace({only: status}, NOW)
+        assert topology.status(only) is status
+    topology.replace({only: Status.ONLINE}, NOW, statuses=False)
+    assert topology.status(only) is Status.OFFLINE_SOFT
+
+
+def test_monitors_speak_of_servers() -> None:
+    (only,) = backends(1)
+    topology = Topology((only,))
+    topology.silent(only, "no answer")
+    assert not topology.fit(only, 1e12)
+    topology.answered(only)
+    topology.lagging(only, 9)
+    assert topology.order(0, NOW, first_choice) == (), "not even as a last resort"
+    topology.caught_up(only)
+    assert topology.fit(only, NOW)
+
+
+def test_who_answers_slowly_is_avoided_while_there_are_others() -> None:
+    slow, quick = Backend("db0", 3306, max_latency_ms=5), Backend("db1", 3306)
+    topology = Topology((slow, quick), max_latency_ms=100)
+    topology.answered(slow, 0.006)
+    topology.answered(quick, 0.006)
+    assert names(topology.order(0, NOW, first_choice)) == ["db1", "db0"]
+    topology.answered(slow, 0.004)
+    assert topology.fit(slow, NOW)
+    topology.answered(slow, 9.0)
+    topology.answered(quick, 9.0)
+    assert topology.fit(slow, NOW), "nobody is better"
+    assert topology.fit(quick, NOW)
+
+
+def test_a_server_returns_in_one_hostgroup_or_in_all() -> None:
+    one, two = (Backend("db", 3306, hostgroup=h) for h in (1, 2))
+    other = Backend("other", 3306, hostgroup=2)
+    for everywhere in (False, True):
+        topology = Topology((one, two, other), returns_everywhere=everywhere)
+        for backend in (one, two, other):
+            topology.failed(backend, "refused", NOW)
+        topology.opened(one)
+        assert topology.status(one) is Status.ONLINE
+        assert topology.status(two) is (Status.ONLINE if everywhere else Status.SHUNNED)
+        assert topology.status(other) is Status.SHUNNED
+        topology.set_status(two, Status.OFFLINE_SOFT, NOW)
+        topology.failed(one, "refused", NOW)
+        topology.opened(one)
+        assert topology.status(two) is Status.OFFLINE_SOFT, "the operator's word stands"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+from base64 import b64encode
 from hashlib import sha1, sha256
 from itertools import pairwise
 
@@ -34,6 +35,7 @@ from hproxy.protocols.mysql.handshake import (
     HandshakeResponse,
     OkPacket,
 )
+from hproxy.protocols.mysql.scramble import ed25519_public_key
 from tests.captures.reading import conversations, load
 from tests.support.garbage import garbage
 
@@ -42,11 +44,14 @@ SHA2_OF_PASSWORD = bytes.fromhex(
     "24412430303524506B6E387B7B5D6F7F1C1913337C69196408672976376B2E4D5948482E474B395247"
     "5A78524E4342353870326265652E7656376A4A45765865394C7A576433"
 )
+# SELECT ed25519_password('password')
+KEY_OF_PASSWORD = b64encode(ed25519_public_key(b"password")).rstrip(b"=")
 SECRETS = {
     Form.CLEAR: Secret.parse("password"),
     Form.NATIVE_HASH: Secret.parse(NATIVE_OF_PASSWORD),
     Form.SHA2_HASH: Secret.parse(SHA2_OF_PASSWORD),
     Form.EMPTY: Secret.parse(""),
+    Form.ED25519_KEY: Secret.parse(KEY_OF_PASSWORD).under(ED25519),
 }
 KNOWN = Credential(b"password")
 PAIRS = [(plugin, form) for plugin in PLUGINS.values() for form in Form if form in plugin.serves]
@@ -176,9 +181,9 @@ def test_forms_a_plugin_cannot_serve_are_refused(plugin: Plugin) -> None:
 def test_what_each_plugin_serves() -> None:
     every = frozenset(Form)
     assert {name: plugin.serves for name, plugin in PLUGINS.items()} == {
-        NATIVE: every - {Form.SHA2_HASH},
+        NATIVE: every - {Form.SHA2_HASH, Form.ED25519_KEY},
         CACHING_SHA2: every,
-        ED25519: frozenset({Form.CLEAR, Form.EMPTY}),
+        ED25519: frozenset({Form.CLEAR, Form.EMPTY, Form.ED25519_KEY}),
         CLEAR: every,
         SHA256: frozenset(),
         PARSEC: frozenset(),
@@ -338,7 +343,12 @@ def test_who_cannot_vouch_for_a_certificate() -> None:
         for form, secret in SECRETS.items()
         if secret.certificate_proof(plugin, scramble, FINGERPRINT) is not None
     }
-    assert able == {(NATIVE, Form.CLEAR), (NATIVE, Form.NATIVE_HASH), (ED25519, Form.CLEAR)}
+    assert able == {
+        (NATIVE, Form.CLEAR),
+        (NATIVE, Form.NATIVE_HASH),
+        (ED25519, Form.CLEAR),
+        (ED25519, Form.ED25519_KEY),
+    }
 
 
 def test_only_a_hash_has_the_parts_of_one() -> None:
@@ -380,3 +390,50 @@ def test_garbage_answers_are_not_accepted(
 @given(garbage(SHA2_OF_PASSWORD, NATIVE_OF_PASSWORD.encode()))
 def test_garbage_columns_are_secrets(text: bytes) -> None:
     assert isinstance(Secret.parse(text).form, Form)
+
+
+# -- decoys, and checks that take long ------------------------------------------
+
+
+@pytest.mark.parametrize("form", Form)
+def test_a_decoy_is_checked_like_what_it_is_made_like(form: Form) -> None:
+    secret = SECRETS[form]
+    one, two = secret.decoy(), secret.decoy()
+    assert one != two
+    assert one.form is (Form.CLEAR if form is Form.EMPTY else form)
+    assert Secret.parse(one.value) == one or form in (Form.NATIVE_HASH, Form.ED25519_KEY)
+    assert one.is_slow == secret.is_slow
+    if form is Form.SHA2_HASH:
+        assert one.sha2_parts()[0] == secret.sha2_parts()[0]
+    assert one.verify_password(b"password").outcome is Outcome.REFUSED
+
+
+@pytest.mark.parametrize("form", Form)
+def test_a_slow_check_comes_in_steps(form: Form) -> None:
+    secret = SECRETS[form]
+
+    def outcome(password: bytes) -> tuple[int, Outcome]:
+        steps, count = secret.password_steps(password), 0
+        while True:
+            try:
+                next(steps)
+                count += 1
+            except StopIteration as end:
+                return count, end.value.outcome
+
+    count, right = outcome(b"" if form is Form.EMPTY else b"password")
+    assert right is Outcome.ACCEPTED
+    assert outcome(b"wrong") == (count, Outcome.REFUSED)
+    assert (count > 10) == secret.is_slow
+    assert outcome(b"x" * 1000) == (0, Outcome.REFUSED)
+
+
+def test_public_keys_are_told_by_the_plugin() -> None:
+    """Without it 43 letters are a password like any other."""
+    assert Secret.parse(KEY_OF_PASSWORD).form is Form.CLEAR
+    assert Secret.parse(KEY_OF_PASSWORD).under(NATIVE).form is Form.CLEAR
+    key = Secret.parse(KEY_OF_PASSWORD).under(ED25519)
+    assert (key.form, key.value) == (Form.ED25519_KEY, ed25519_public_key(b"password"))
+    for other in (b"password", KEY_OF_PASSWORD[:-1], KEY_OF_PASSWORD + b"=", b"*" * 43):
+        assert Secret.parse(other).under(ED25519) == Secret.parse(other)
+    assert key.credential is None

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha1
 from typing import Any
 
 import pytest
@@ -302,8 +303,35 @@ def test_an_empty_password(plugin: bytes) -> None:
 # -- sha2 in full -------------------------------------------------------------
 
 
-@walks(ClientState.LOOKUP, ClientState.FULL)
 @walks(ClientState.FULL, ClientState.ENDED)
+def test_in_full_against_a_native_hash() -> None:
+    book = answered(account(SECRETS["native hash"]), given=UNDER_TLS) << FULL << Read(CLIENT)
+    book >> PacketArrived(CLIENT, PASSWORD + b"\0") << Done
+
+
+@walks(ClientState.SEALED, ClientState.ENDED)
+def test_under_our_key_against_a_native_hash() -> None:
+    book = answered(account(SECRETS["native hash"])) << FULL << Read(CLIENT)
+    book >> PacketArrived(CLIENT, auth.REQUEST_PUBLIC_KEY) << Send << Read(CLIENT)
+    pem = AuthMoreData.parse(book.sent).data
+    sealed = auth.encrypt_password(PASSWORD, book.machine.scramble, pem)
+    book >> PacketArrived(CLIENT, sealed) << Done
+
+
+@walks(ClientState.LOOKUP, ClientState.CHECKING)
+def test_a_clear_password_against_a_slow_hash() -> None:
+    found = account(SECRETS["sha2 hash"], plugin=CLEAR.decode())
+    answered(found, CLEAR, given=UNDER_TLS) << Done
+    answered(found, CLEAR, WRONG, UNDER_TLS) << Refuse
+
+
+@walks(ClientState.SWITCHED, ClientState.CHECKING)
+def test_a_clear_password_after_a_switch() -> None:
+    found = account(SECRETS["sha2 hash"], plugin=CLEAR.decode())
+    switched(answered(found, given=UNDER_TLS), CLEAR) << Done
+
+
+@walks(ClientState.LOOKUP, ClientState.FULL)
 @pytest.mark.parametrize("form", ["sha2 hash", "native hash"])
 def test_in_full_under_tls_then_fast(form: str) -> None:
     found = account(SECRETS[form])
@@ -315,7 +343,8 @@ def test_in_full_under_tls_then_fast(form: str) -> None:
 
 
 @walks(ClientState.FULL, ClientState.SEALED)
-@walks(ClientState.SEALED, ClientState.ENDED)
+@walks(ClientState.SEALED, ClientState.CHECKING)
+@walks(ClientState.CHECKING, ClientState.ENDED)
 def test_in_full_under_our_key() -> None:
     book = answered(account(SECRETS["sha2 hash"])) << FULL << Read(CLIENT)
     book >> PacketArrived(CLIENT, auth.REQUEST_PUBLIC_KEY) << Send << Read(CLIENT)
@@ -333,6 +362,7 @@ def test_a_client_that_knows_our_key() -> None:
 
 
 @walks(ClientState.SWITCHED, ClientState.FULL)
+@walks(ClientState.FULL, ClientState.CHECKING)
 def test_in_full_after_a_switch() -> None:
     book = answered(account(SECRETS["sha2 hash"]), NATIVE, given=UNDER_TLS)
     switched(book, CACHING_SHA2) << FULL << Read(CLIENT)
@@ -354,6 +384,60 @@ def test_what_our_key_does_not_open(sealed: bytes) -> None:
     book = answered(account(SECRETS["sha2 hash"])) << FULL << Read(CLIENT)
     book >> PacketArrived(CLIENT, auth.REQUEST_PUBLIC_KEY) << Send << Read(CLIENT)
     book >> PacketArrived(CLIENT, sealed) << Refuse
+
+
+# -- a second password --------------------------------------------------------
+
+SECOND = auth.Credential(b"as good as the first")
+HASHED_SECOND = auth.Secret(
+    auth.Form.NATIVE_HASH, sha1(sha1(SECOND.password or b"").digest()).digest()
+)
+
+
+@pytest.mark.parametrize("plugin", [CACHING_SHA2, NATIVE])
+def test_either_password(plugin: bytes) -> None:
+    found = account(additional=auth.Secret.parse(SECOND.password or b""))
+    for known in (KNOWN, SECOND, KNOWN):
+        book = answered(found, plugin, known)
+        book = book << FAST << Done if plugin == CACHING_SHA2 else book << Done
+        # Backends are opened with the first, and the fast lane knows nothing of the second.
+        assert book.result.credential == found.credential == KNOWN
+        assert (book.machine.shortcut is None) == (known is SECOND)
+    answered(found, plugin, WRONG) << Refuse
+    assert found.credential == KNOWN
+
+
+@walks(ClientState.CHECKING, ClientState.CHECKING)
+def test_either_slow_password() -> None:
+    found = account(
+        SECRETS["sha2 hash"], additional=auth.Secret.parse(SECRETS["sha2 hash"]).decoy()
+    )
+    book = answered(found, known=WRONG, given=UNDER_TLS) << FULL << Read(CLIENT)
+    book >> PacketArrived(CLIENT, b"wrong horse\0") << Refuse
+
+
+def test_a_second_password_that_is_a_hash() -> None:
+    found = account(SECRETS["sha2 hash"], additional=HASHED_SECOND)
+    book = answered(found, known=SECOND, given=UNDER_TLS) << FULL << Read(CLIENT)
+    book >> PacketArrived(CLIENT, (SECOND.password or b"") + b"\0") << Done
+    assert book.result.credential == SECOND  # nothing better is known
+    book = answered(found, given=UNDER_TLS) << FULL << Read(CLIENT)
+    book >> PacketArrived(CLIENT, PASSWORD + b"\0") << Done
+    assert found.credential == KNOWN
+
+
+def test_backends_with_a_password_of_their_own() -> None:
+    """Neither learned from logins, nor good for one."""
+    own = auth.Credential(b"for backends only")
+    found = account(SECRETS["sha2 hash"], separate=True)
+    found.credential = own
+    book = answered(found, known=own, given=UNDER_TLS) << FULL << Read(CLIENT)
+    book >> PacketArrived(CLIENT, b"for backends only\0") << Refuse
+    book = answered(found, given=UNDER_TLS) << FULL << Read(CLIENT)
+    book >> PacketArrived(CLIENT, PASSWORD + b"\0") << Done
+    assert book.result.credential == own
+    answered(found) << FAST << Done  # the next is fast
+    assert found.credential == own
 
 
 def test_every_transition_has_a_test() -> None:

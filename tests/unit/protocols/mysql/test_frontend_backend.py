@@ -23,6 +23,8 @@ from hproxy.protocols.model import (
     Send,
     Side,
     StartTls,
+    Work,
+    Worked,
 )
 from hproxy.protocols.mysql import auth
 from hproxy.protocols.mysql.auth import CACHING_SHA2, CLEAR, ED25519, NATIVE
@@ -31,6 +33,7 @@ from hproxy.protocols.mysql.frontend import ClientChange, ClientLogin
 from hproxy.protocols.mysql.profile import profile
 from hproxy.protocols.mysql.refusal import error_packet
 from tests.support.logins import MARIADB, MYSQL, OK, OURS, PASSWORD, SECRETS, account, options
+from tests.support.playbook import worked
 
 PLUGINS = (NATIVE, CACHING_SHA2, ED25519, CLEAR)
 KNOWN = {form: auth.Credential(b"" if form == "empty" else PASSWORD) for form in SECRETS}
@@ -66,6 +69,8 @@ class Pair:
                 case Send(Side.CLIENT, payload):
                     self._carry(payload)
                     to_client.append(PacketArrived(Side.BACKEND, payload))
+                case Work():
+                    own.insert(0, Worked(worked(action)))
                 case Lookup(user):
                     own.insert(0, AccountFound(self.found if user == b"ann" else None))
                 case StartTls():

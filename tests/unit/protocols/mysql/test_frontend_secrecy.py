@@ -18,6 +18,8 @@ from hproxy.protocols.model import (
     Refuse,
     Send,
     Side,
+    Work,
+    Worked,
 )
 from hproxy.protocols.mysql import auth
 from hproxy.protocols.mysql.auth import CACHING_SHA2, CLEAR, ED25519, NATIVE, SHA256
@@ -27,18 +29,24 @@ from hproxy.protocols.mysql.handshake import AuthSwitchRequest, Greeting
 from hproxy.protocols.mysql.profile import profile
 from hproxy.protocols.mysql.refusal import error_packet
 from tests.support.logins import MYSQL, OURS, PASSWORD, SECRETS, account, options, response
-from tests.support.playbook import Playbook
+from tests.support.playbook import Playbook, worked
 
 CLIENT = Side.CLIENT
 WRONG = auth.Credential(b"wrong horse")
+FULL = b"\x01" + auth.FULL_AUTH_NEEDED
 SCRAMBLES = slice(-21, None)
 
 
 def dialogue(
-    found: Account | None, plugin: bytes, known: auth.Credential, secure: bool, plugins: bool
+    found: Account | None,
+    plugin: bytes,
+    known: auth.Credential,
+    secure: bool,
+    plugins: bool,
+    decoy: Account | None = None,
 ) -> list[object]:
     """All that a client sees of one login, with scrambles blanked, and how it ended."""
-    given = options(client_secure=secure)
+    given = options(client_secure=secure, decoy=None if decoy is None else lambda _: decoy)
     machine = ClientLogin(given, profile(MYSQL))
     seen: list[object] = []
     scramble = machine.greeting.scramble
@@ -54,11 +62,15 @@ def dialogue(
             case Lookup():
                 actions = list(machine.receive(AccountFound(found)))
             case Read():
-                if len(seen) > 1:
+                if seen[-1] == FULL:
+                    said = (known.password or b"") + b"\0" if secure else b"x" * 256
+                elif len(seen) > 1:
                     switch = AuthSwitchRequest.parse(actions[0].payload)  # type: ignore[union-attr]
                     respond = auth.PLUGINS[switch.plugin].respond
                     said = respond(known, switch.scramble, secure) or b""
                 actions = list(machine.receive(PacketArrived(CLIENT, said)))
+            case Work():
+                actions = list(machine.receive(Worked(worked(last))))
             case Refuse(error, packet):
                 assert packet is None
                 return [*seen, error_packet(error)]
@@ -86,6 +98,25 @@ def test_an_unknown_user_and_a_wrong_password_look_the_same(
     stranger = dialogue(None, plugin, known, secure, plugins)
     assert stranger == dialogue(account(), plugin, known, secure, plugins)
     assert b"Access denied for user 'ann'@'192.0.2.7'" in stranger[-1]  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("secure", [True, False], ids=["secure", "open"])
+@pytest.mark.parametrize("plugin", [NATIVE, CACHING_SHA2, ED25519, CLEAR])
+@pytest.mark.parametrize(
+    "real",
+    [
+        *(account(SECRETS[form]) for form in SECRETS),
+        account(plugin=ED25519.decode()),
+        account(SECRETS["sha2 hash"], plugin=CLEAR.decode()),
+        account(SECRETS["native hash"], require_tls=True),
+    ],
+)
+def test_a_decoy_looks_like_the_account_it_is_made_like(
+    plugin: bytes, secure: bool, real: Account
+) -> None:
+    decoy = Account(b"", real.secret.decoy(), plugin=real.plugin)
+    stranger = dialogue(None, plugin, WRONG, secure, True, decoy)
+    assert stranger == dialogue(real, plugin, WRONG, secure, True, decoy)
 
 
 def test_the_refusal_says_whether_a_password_was_used() -> None:

@@ -25,6 +25,8 @@ from hproxy.protocols.model import (
     Send,
     Side,
     StartTls,
+    Work,
+    Worked,
 )
 from hproxy.protocols.mysql import auth
 from hproxy.protocols.mysql.backend import BackendChange, BackendLogin
@@ -51,6 +53,7 @@ from tests.support.logins import (
     response,
     rsa_key,
 )
+from tests.support.playbook import worked
 
 MAX_STEPS = 12
 PEM = auth.public_pem(rsa_key())
@@ -133,6 +136,8 @@ def play(machine: Any, data: st.DataObject) -> None:
                     event = PacketArrived(side, data.draw(BYTES[side]))
                 case StartTls(side):
                     event = Secured(side)
+                case Work() as work:
+                    event = Worked(worked(work))
                 case Lookup():
                     event = AccountFound(data.draw(ACCOUNTS))
                 case Done() | Refuse():

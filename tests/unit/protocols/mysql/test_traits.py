@@ -262,6 +262,15 @@ def test_many_parts_take_linear_time(head: bytes, piece: bytes) -> None:
     assert min(spent(4000) for _ in range(3)) < 48 * short
 
 
+def test_rows_of_a_long_text_are_not_read_one_by_one() -> None:
+    calls = b",".join([b"(1, LAST_INSERT_ID())"] * 100)
+    sql = b"INSERT INTO t VALUES (1, 2, 3, 4), " + b",".join([b"(1, 'a', 2, 'b')"] * 100_000)
+    begin = process_time()
+    assert classify(sql) == classify(b"INSERT INTO t VALUES (1, 2, 3, 4)")
+    assert process_time() - begin < 0.2
+    assert classify(b"INSERT INTO t VALUES " + calls).traits & Trait.LAST_ID
+
+
 def test_what_is_not_whole_may_do_anything() -> None:
     sql = b"SELECT a FROM t WHERE b IN (f(1),"
     known, head = classify(sql), classify(sql, whole=False)

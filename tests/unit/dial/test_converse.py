@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from hproxy.dial.converse import Refusal, converse
 from hproxy.errors import AuthError
 from hproxy.protocols.base import LoginResult
 from hproxy.protocols.model import (
@@ -26,7 +27,6 @@ from hproxy.protocols.model import (
     Side,
     StartTls,
 )
-from hproxy.session.converse import Refusal, converse
 
 CLIENT, BACKEND = Side.CLIENT, Side.BACKEND
 DONE = Done(LoginResult(user=b"me"))

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from hproxy.errors import ConfigError
-from hproxy.process import worker
+from hproxy.errors import ConfigError, ConfigFinding
+from hproxy.process import single
 from tests.support.fake_backend import FakeBackend
 from tests.support.process import eventually
 from tests.support.rude_client import RudeClient
@@ -51,7 +51,7 @@ class Witness:
 
         thread = threading.Thread(target=guarded)
         thread.start()
-        status = worker.serve(config)
+        status = single.serve(config)
         thread.join()
         assert self.failures == []
         return status
@@ -114,9 +114,7 @@ def test_other_signals_do_not_end_it(
     def act() -> None:
         assert witness.port
         os.kill(os.getpid(), signal.SIGHUP)
-        eventually(
-            lambda: witness.told("reload is not in this version: nothing has changed"), "told"
-        )
+        eventually(lambda: witness.told("reloaded"), "told")
         os.kill(os.getpid(), signal.SIGUSR1)
         eventually(reopened.is_set, "logs reopened")
         os.kill(os.getpid(), signal.SIGTERM)
@@ -124,11 +122,25 @@ def test_other_signals_do_not_end_it(
     assert witness.serve(configuration(tmp_path, f"{HERE}:1"), act) == 0
 
 
+def test_the_start_tells_what_is_doubtful(witness: Witness, tmp_path: Path) -> None:
+    account = {"username": "ann", "password": "pw", "default_hostgroup": 7}
+    config = configuration(tmp_path, "127.0.0.1:1", mysql_users=[account])
+    config = config.noted([ConfigFinding("old.cnf:3", "ldap", "is not known here")])
+
+    def act() -> None:
+        eventually(lambda: witness.told("serving"), "serving")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    assert witness.serve(config, act) == 0
+    told = witness.journal.told("configuration is doubtful")
+    assert [facts["about"] for facts in told] == ["ldap", "mysql_users[0].default_hostgroup"]
+
+
 def test_what_cannot_start_says_why(witness: Witness, tmp_path: Path) -> None:
     with socket.create_server((HERE, 0)) as other:
         listen = {"listen_addr": f"{HERE}:{other.getsockname()[1]}"}
         with pytest.raises(ConfigError):
-            worker.serve(configuration(tmp_path, f"{HERE}:1", server=listen))
+            single.serve(configuration(tmp_path, f"{HERE}:1", server=listen))
     (told,) = witness.journal.told("cannot start")
     assert told["code"] == "config"
     assert "cannot listen" in told["reason"]
