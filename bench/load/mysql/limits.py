@@ -20,6 +20,7 @@ class Limit:
     figure: Figure
     bound: float
     against: str | None = None  # divide by this target's figure
+    share_of: Figure | None = None  # ... by this one of its figures; None: by the same one
     at_most: bool = True
     optional: bool = False  # nothing is wrong when it was not measured
 
@@ -73,4 +74,6 @@ def _value(limit: Limit, peers: dict[str, Summary]) -> float | None:
     value = limit.figure(peers[limit.target])
     if limit.against is None:
         return value
-    return ratio(value, limit.figure(peers[limit.against])) if limit.against in peers else None
+    if limit.against not in peers:
+        return None
+    return ratio(value, (limit.share_of or limit.figure)(peers[limit.against]))
