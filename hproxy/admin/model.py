@@ -49,6 +49,8 @@ class Client:
     id: int
     user: str
     host: str
+    port: int = 0
+    """Its own; 0 over a Unix socket."""
 
 
 class Session(Protocol):

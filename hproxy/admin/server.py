@@ -136,7 +136,8 @@ class Server:
         channel.write_packet(packet or PROTOCOL.error_packet(error))
 
     async def _converse(self, channel: Any, number: int, peer: str) -> None:
-        host = peer.rpartition(":")[0].strip("[]") or "localhost"
+        host, _, port = peer.rpartition(":")
+        host = host.strip("[]") or "localhost"
         options = LoginOptions(
             connection_id=number,
             client_host=host,
@@ -147,7 +148,8 @@ class Server:
         async with asyncio.timeout(self.login_sec):
             machine = PROTOCOL.client_login(options, self.database.profile)
             login = await self._log_in(machine, channel, host)
-        client = Client(number, login.user.decode("utf-8", "replace"), host)
+        user = login.user.decode("utf-8", "replace")
+        client = Client(number, user, host, int(port) if port.isdigit() else 0)
         session = await self.database.open(client)
         try:
             await self._start(channel, login, client, session, options)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from hproxy.dial.converse import Refusal, converse
 from hproxy.errors import BackendError, BackendLost, BackendProtocolError, ConnectError
@@ -21,10 +21,8 @@ from hproxy.net.resolver import connect
 from hproxy.protocols.base import LoginOptions, LoginResult, Protocol
 from hproxy.protocols.model import Side
 
-__all__ = ["Dialler", "Probe", "Row", "TlsFor"]
+__all__ = ["Dialler", "Limits", "Probe", "Row", "TlsFor"]
 
-RESULT_LIMIT = 1 << 20
-ROW_LIMIT = 10_000
 UNREADABLE = (ValueError, IndexError)
 """What comes of packets that cannot be read."""
 KEEPALIVE_SEC = 120
@@ -34,13 +32,29 @@ TlsFor = Callable[[str, int, str], ssl.SSLContext]
 """(host, port, user) -> the context for connections there; may raise ConfigError."""
 
 
+class Limits(NamedTuple):
+    """How much a server may answer before it is taken for one that lies."""
+
+    packet: int = 1 << 20
+    """Bytes of one row."""
+    rows: int = 10_000
+    size: int = 64 << 20
+    """Bytes of all rows together."""
+
+
+LIMITS = Limits()
+
+
 class Probe:
     """One logged in connection; one question at a time."""
 
-    def __init__(self, protocol: Protocol, channel: Any, login: LoginResult) -> None:
+    def __init__(
+        self, protocol: Protocol, channel: Any, login: LoginResult, limits: Limits = LIMITS
+    ) -> None:
         self._protocol = protocol
         self._channel = channel
         self._login = login
+        self._limits = limits
 
     async def ask(self, sql: str) -> list[Row]:
         """The rows of one statement by column name.
@@ -52,9 +66,11 @@ class Probe:
         mysql = self._protocol.multiplexing
         channel.write_packet(mysql.with_attributes(b"\x03" + sql.encode(), self._login))
         result = mysql.text_result(self._login)
+        size = 0
         try:
-            while not result.take(await channel.read_packet()):
-                if len(result.rows) > ROW_LIMIT:
+            while not result.take(packet := await channel.read_packet()):
+                size += len(packet)
+                if len(result.rows) > self._limits.rows or size > self._limits.size:
                     raise BackendProtocolError("more rows than anything we ask for can have")
         except UNREADABLE as error:
             raise BackendProtocolError(str(error)) from error
@@ -107,8 +123,15 @@ class Dialler:
         reactor: Any,
         tls: TlsFor,
         resolve: Callable[[str], Awaitable[str]] | None = None,
+        *,
+        unasked: str = "off",
+        limits: Limits = LIMITS,
     ) -> None:
-        """`resolve` turns a host name into an address; left out, each connect asks the system."""
+        """`resolve` turns a host name into an address; left out, each connect asks the system.
+
+        `unasked` is what becomes of TLS where use_ssl does not ask for it: off or preferred."""
+        self._unasked = unasked
+        self._limits = limits
         self._protocol = protocol
         self._reactor = reactor
         self._tls = tls
@@ -129,7 +152,8 @@ class Dialler:
             if self._resolve is not None and path is None:
                 address = await self._resolve(host)
             fd = await connect(address, port, path=path, keepalive_sec=KEEPALIVE_SEC)
-            channel = self._protocol.channel(self._reactor, fd, Side.BACKEND.value, RESULT_LIMIT)
+            side, limit = Side.BACKEND.value, self._limits.packet
+            channel = self._protocol.channel(self._reactor, fd, side, limit)
             login = await self._log_in(channel, host, port, use_ssl, user, password)
         except BaseException as error:
             if channel is not None:
@@ -138,7 +162,7 @@ class Dialler:
             if told is error:
                 raise
             raise told from error
-        return Probe(self._protocol, channel, login)
+        return Probe(self._protocol, channel, login, self._limits)
 
     async def _log_in(
         self, channel: Any, host: str, port: int, use_ssl: bool, user: str, password: str
@@ -152,7 +176,7 @@ class Dialler:
         options = LoginOptions(
             connection_id=0,
             attributes=False,
-            backend_tls="required" if use_ssl and not unix else "off",
+            backend_tls="off" if unix else "required" if use_ssl else self._unasked,
             backend_secure=unix,
         )
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a process has beside its worker: admin port, HTTP API, store, monitors, history, scheduler.
+"""What a process has beside its worker: admin port, HTTP API, store, monitors, peers, scheduler.
 
     operators ── Server ── ConsoleDatabase ──┐
     programs ─── Http ──── Door ─────────────┤
     monitors ── Watched ─────────────────────┼──> Port ──> worker
+    cluster ─── Door                         │
     scheduler, samples ── applied(config) <──┘
 
 None of it is in the way of a client; what fails here is told and the worker goes on.
@@ -15,6 +16,7 @@ import asyncio
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
@@ -27,8 +29,10 @@ from hproxy.auth.guard import Guard
 from hproxy.config.proxysql.module import MODULES
 from hproxy.config.schema import Config
 from hproxy.config.store import Store, Tables
+from hproxy.control.cluster import TABLES as PEER_TABLES
+from hproxy.control.cluster import Cluster
 from hproxy.control.server import Http
-from hproxy.dial.probe import Dialler
+from hproxy.dial.probe import Dialler, Limits
 from hproxy.errors import AdminError
 from hproxy.health import Monitor, NameCache
 from hproxy.health.journal import TABLES as PROBE_TABLES
@@ -52,6 +56,10 @@ __all__ = ["Head", "Origin"]
 
 PACKET_SPARE = 1024
 """A statement's packet has more than its text; what is longer still is not even read."""
+
+
+PEER = Limits(packet=MAX_STATEMENT, rows=200_000, size=256 << 20)
+"""A configuration of ten thousand rules and as many users is much less."""
 
 
 class Head:
@@ -101,9 +109,16 @@ class Head:
                 told=self._audit,
             )
         self._reloading = Reloading(runtime, self.console, origin, log)
-        if self.console is not None and runtime.config.http_listens:
+        self.cluster: Cluster | None = None
+        if self.console is not None:
             door = Door(self.console)
-            self.http = Http(runtime.config, runtime.port, door, log.bind(port="http"))
+            ask = Dialler(
+                runtime.services.protocol, runtime.services.reactor, self._tls, names.resolve,
+                unasked="preferred", limits=PEER,
+            )  # fmt: skip
+            self.cluster = Cluster(ask, door, values, log, clock=monotonic, wall=_wall)
+            if runtime.config.http_listens:
+                self.http = Http(runtime.config, runtime.port, door, log.bind(port="http"))
         if self.console is not None and runtime.config.admin.listens:
             self.server = Server(
                 self.console,
@@ -122,6 +137,9 @@ class Head:
         control = runtime.port.control
         for table in PROBE_TABLES:
             control.readers[table] = _reader(self.monitor, table)
+        if self.cluster is not None:
+            for table in PEER_TABLES:
+                control.readers[f"stats_proxysql_servers_{table}"] = _reader(self.cluster, table)
         runtime.services.sources.metrics.append(self.monitor.counters)
         control.first.append(self._listen)
         runtime.applied.append(self._applied)
@@ -167,6 +185,8 @@ class Head:
                     part.listeners.close()
         if self.console is not None:
             await self._held.enter_async_context(self.console.turn())
+        if self.cluster is not None:
+            await self.cluster.stop()
         await self.scheduler.stop()
         await self.monitor.stop()
         return await self._estate(), sockets
@@ -202,6 +222,8 @@ class Head:
 
     async def stop(self) -> None:
         """End it all, operators' connections included."""
+        if self.cluster is not None:
+            await self.cluster.stop()
         if self.http is not None:
             await self.http.stop()
         if self.server is not None:
@@ -224,6 +246,8 @@ class Head:
 
     def _applied(self, config: Config) -> None:
         self.scheduler.load([row.model_dump() for row in config.scheduler])
+        if self.cluster is not None:
+            self.cluster.load([row.model_dump() for row in config.proxysql_servers])
         self.monitor.refresh()
         if self.server is None:
             return
@@ -266,8 +290,12 @@ class Head:
         return str(await self.sampling.save_digests() or "")
 
 
-def _reader(monitor: Monitor, table: str) -> Any:
+def _reader(source: Monitor | Cluster, table: str) -> Any:
     def rows(_: Runtime) -> Sequence[tuple[Any, ...]]:
-        return monitor.rows(table)
+        return list(source.rows(table))
 
     return rows
+
+
+def _wall() -> float:
+    return datetime.now(UTC).timestamp()

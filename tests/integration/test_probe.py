@@ -32,6 +32,7 @@ def ask(
     use_ssl: bool = False,
     socket: bool = False,
     variables: Mapping[str, str] | None = None,
+    unasked: str = "off",
 ) -> list[Row]:
     """The answer on a connection of its own."""
     given = variables or {}
@@ -39,7 +40,12 @@ def ask(
     async def run() -> list[Row]:
         reactor = ReactorLoop()
         params = TlsParams(**{name: given.get(f"mysql-ssl_p2s_{name}", "") for name in FIELDS})
-        dial = Dialler(load_protocol("mysql"), reactor.reactor, lambda *_: make_context(params))
+        dial = Dialler(
+            load_protocol("mysql"),
+            reactor.reactor,
+            lambda *_: make_context(params),
+            unasked=unasked,
+        )
         host, port = (str(server.socket), 0) if socket else (server.host, server.port)
         try:
             async with asyncio.timeout(20):
@@ -71,6 +77,12 @@ def test_accounts(name: str, user: str, use_ssl: bool) -> None:
 def test_tls_is_spoken(server: Server) -> None:
     rows = ask(server, "hproxy", "hproxy", "SHOW STATUS LIKE 'Ssl_version'", use_ssl=True)
     assert str(rows[0]["Value"]).startswith("TLSv1.")
+
+
+@pytest.mark.parametrize(("unasked", "spoken"), [("off", False), ("preferred", True)])
+def test_tls_where_nobody_asks_for_it(server: Server, unasked: str, spoken: bool) -> None:
+    (row,) = ask(server, "hproxy", "hproxy", "SHOW STATUS LIKE 'Ssl_version'", unasked=unasked)
+    assert bool(row["Value"]) is spoken
 
 
 def test_full_login_after_the_server_forgot_the_password(mysql9: Server) -> None:

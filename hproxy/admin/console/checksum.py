@@ -4,7 +4,8 @@
     LOAD <module> TO RUNTIME ── rows, ordered by key ── SpookyHash ──> checksum
         version + 1 each time; epoch = now only when the checksum is another one
 
-Peers copy from whoever has the newest epoch: a LOAD that changes nothing must not look newer.
+Peers copy from whoever has the newest epoch: a LOAD that changes nothing must not look newer, and
+one that changes something must, in the same second too, and where clocks differ.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 from hproxy.admin.console.layer import Tables
 from hproxy.admin.console.spooky import hash64
 from hproxy.config.proxysql.catalogue import CONFIG_TABLES
+from hproxy.config.proxysql.cluster import OWN_VARIABLES
 
 __all__ = ["CHECKED", "Checksums", "checksum"]
 
@@ -33,14 +35,6 @@ CHECKED: dict[str, tuple[str, ...]] = {
     "mysql_variables": ("mysql_variables",),
     "proxysql_servers": ("proxysql_servers",),
 }
-# Each node has its own: peers do not copy these.
-OWN_VARIABLES = frozenset(
-    {
-        "admin-mysql_ifaces", "admin-restapi_port", "admin-telnet_admin_ifaces",
-        "admin-telnet_stats_ifaces", "admin-web_port", "admin-version",
-        "mysql-interfaces", "mysql-server_version", "mysql-threads",
-    }
-)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -70,7 +64,13 @@ class Checksums:
                 continue
             was.version += 1
             if was.checksum != value:
-                was.checksum, was.epoch = value, now
+                was.checksum, was.epoch = value, max(now, was.epoch + 1)
+
+    def age(self, module: str, value: str, epoch: int) -> None:
+        """A peer runs on the same since then: it is as old here, or both would take turns."""
+        for name in CHECKED.get(module, ()):
+            if (found := self._found.get(name)) is not None and found.checksum == value:
+                found.epoch = epoch
 
     def rows(self) -> list[tuple[str, int, int, str]]:
         """runtime_checksums_values, by name."""

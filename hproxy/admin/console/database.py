@@ -5,6 +5,7 @@ ConsoleDatabase ── open(client) ──> ConsoleSession (a connection of its 
     port        what runs: reading, load, order, explaining, variables
     places      main, disk, stats, monitor, stats_history
     checksums   runtime_checksums_values        history   hproxy_config_history
+    nodes       peers that read from here
 """
 
 from __future__ import annotations
@@ -30,11 +31,13 @@ from hproxy.admin.console.connection import connect
 from hproxy.admin.console.failure import locked, of_sqlite
 from hproxy.admin.console.history import NOBODY, History
 from hproxy.admin.console.layer import Row, Tables
+from hproxy.admin.console.nodes import Nodes
 from hproxy.admin.console.session import ConsoleSession
 from hproxy.admin.console.vtab import Snapshot
 from hproxy.admin.embedded.database import CAPABILITIES
 from hproxy.admin.model import Client, Value
 from hproxy.auth import Account
+from hproxy.config.proxysql.cluster import shared
 from hproxy.config.proxysql.module import MODULES
 from hproxy.config.proxysql.values import Values
 from hproxy.config.proxysql.variables import VARIABLES
@@ -52,6 +55,8 @@ MAX_HEAP_BYTES = 512 << 20
 """Of SQLite in this process: a sort without end, of somebody who may only read, took gigabytes."""
 # Said by the greeting when mysql-server_version is empty: ProxySQL's default.
 SERVER_VERSION = "8.0.11"
+# What runs of these is what was loaded: monitors move servers, and orders set variables.
+UNMOVED = ("mysql_query_rules", "mysql_users")
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 Result = TypeVar("Result")
 
@@ -138,6 +143,8 @@ class ConsoleDatabase:
         self.told = told
         self.budget_sec = budget_sec
         self.checksums = Checksums(clock)
+        self.nodes = Nodes(clock)
+        self._loaded: dict[str, Tables] = {}
         self._moving = asyncio.Lock()
         self._clock = clock
         self._lock_wait_sec = lock_wait_sec
@@ -164,6 +171,7 @@ class ConsoleDatabase:
             ],
             "runtime_global_variables": lambda: list(self.values.items()),
             "hproxy_config_history": lambda: self.history.rows,
+            "stats_proxysql_servers_clients_status": self.nodes.rows,
         }
 
     # -- from start to end -------------------------------------------------------------
@@ -194,7 +202,7 @@ class ConsoleDatabase:
         notes: list[str] = []
         for name, module in MODULES.items():
             notes += layer.restore(keeper, module, memory.get(name, running[name]))
-            self.checksums.stamp(name, checksum(running[name]))
+            self.stamp(name, running[name])
         for statement in triggers():
             keeper.execute(statement)
         self.history.begin(running, origins)
@@ -221,8 +229,22 @@ class ConsoleDatabase:
         for name in modules:
             rows = dict(self.port.rows(name))
             layer.replace(self._keeper, "main", MODULES[name], rows)
-            self.checksums.stamp(name, checksum(rows))
+            self.stamp(name, rows)
             self.history.load(NOBODY, name, statement, rows, "reload")
+
+    def stamp(self, module: str, tables: Tables) -> None:
+        """The module was loaded with these rows; in any thread."""
+        seen = {name: shared(name, rows) for name, rows in tables.items()}
+        self.checksums.stamp(module, checksum(seen))
+        if module not in UNMOVED:
+            self._loaded[module] = seen
+
+    def shared(self, module: str) -> Tables:
+        """The module's rows as peers see them, those its checksum is of; in any thread."""
+        found = self._loaded.get(module)
+        if found is None:
+            found = {name: shared(name, rows) for name, rows in self.port.rows(module).items()}
+        return found
 
     def close(self) -> None:
         """Give up threads and connections; call it when no session is left."""

@@ -6,7 +6,8 @@
                                                 └─ the same rows in memory ── save? ──> disk
 
 What is in memory and not loaded yet stays there and does not act: only rows that this change is
-about are touched. admin-read_only refuses here what it refuses there.
+about are touched. admin-read_only refuses here what it refuses there, but for `adopt`: what a peer
+of the cluster runs with.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ import apsw
 
 from hproxy.admin.console import layer, sql
 from hproxy.admin.console.account import Role
+from hproxy.admin.console.checksum import checksum
 from hproxy.admin.console.commands.move import load
 from hproxy.admin.console.diff import Change, diff
 from hproxy.admin.console.layer import Row, Tables
 from hproxy.admin.console.session import PARAMETER, ConsoleSession, Text
 from hproxy.admin.model import Client
 from hproxy.config.proxysql.catalogue import CONFIG_TABLES
+from hproxy.config.proxysql.cluster import OWN_VARIABLES
 from hproxy.config.proxysql.module import MODULES, Module
 from hproxy.errors import AdminError, ConfigError, ConfigFinding
 
@@ -40,6 +43,8 @@ __all__ = ["Door", "Outcome"]
 Edit = Callable[[Tables], Tables]
 LAYERS = {"runtime": "", "memory": "main", "disk": "disk"}
 REFUSED = 1045
+CLUSTER = "cluster"
+"""Who changes it, as the audit log says, where a peer did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +67,14 @@ class Door:
 
     async def change(
         self, user: str, host: str, module: str, edit: Edit, told: str,
-        *, dry_run: bool = False, save: bool = False,
+        *, dry_run: bool = False, save: bool = False, always: bool = False,
     ) -> Outcome:  # fmt: skip
         """Run with what `edit` makes of the module's rows. `told`, without passwords, is what
-        the audit log and the history say of it.
+        the audit log and the history say of it. `always`: although admin-read_only is set.
 
         Raises ConfigError and AdminError, and whatever `edit` does; then nothing has changed."""
         description = MODULES[module]
-        async with self._session(user, host, told) as session:
+        async with self._session(user, host, told, always=always) as session:
             console = self._console
             async with console.turn():
                 before = await console.in_thread(console.port.rows, module)
@@ -90,6 +95,31 @@ class Door:
                     )
             warnings = tuple(warning.message for warning in session.warnings)
             return Outcome(_shown(changes), warnings, self.version if changes else 0, save)
+
+    async def adopt(
+        self, peer: str, module: str, rows: Tables, value: str, epoch: int, *, save: bool
+    ) -> Outcome:
+        """Run with the `rows` that a peer runs with since `epoch`, if `value` is their checksum.
+
+        Raises ConfigError and AdminError; then nothing has changed."""
+        told = f"LOAD {MODULES[module].spelling} FROM PEER {peer}"
+
+        def edit(before: Tables) -> Tables:
+            if (found := checksum(rows)) != value:
+                raise AdminError(
+                    "its rows are not those of its checksum",
+                    code="checksum", rows=found, checksum=value,
+                )  # fmt: skip
+            return {name: [*_own(name, before), *rows[name]] for name in MODULES[module].tables}
+
+        host = peer.rpartition(":")[0]
+        outcome = await self.change(CLUSTER, host, module, edit, told, save=save, always=True)
+        self.age(module, value, epoch)
+        return outcome
+
+    def age(self, module: str, value: str, epoch: int) -> None:
+        """The module, if this is still its checksum, is as old as it is at a peer."""
+        self._console.checksums.age(module, value, epoch)
 
     async def order(self, user: str, host: str, told: str, name: str, *arguments: str) -> str:
         """What the port does at this order; its text. Raises AdminError."""
@@ -123,9 +153,13 @@ class Door:
         return int(rows[-1][0]) if rows else 0
 
     @asynccontextmanager
-    async def _session(self, user: str, host: str, told: str) -> AsyncIterator[ConsoleSession]:
+    async def _session(
+        self, user: str, host: str, told: str, *, always: bool = False
+    ) -> AsyncIterator[ConsoleSession]:
         client = Client(0, user, host)
-        if told:
+        if told and always:
+            self._console.told(client, told)
+        elif told:
             self._begin(client, told)
         session = ConsoleSession(self._console, client, Role.ADMIN, threading.Event())
         await session.open()
@@ -156,6 +190,14 @@ class Door:
                     findings.append(ConfigFinding(f"{name} ({_named(name, row)})", key, reason))
         if findings:
             raise ConfigError(findings=findings)
+
+
+def _own(table: str, before: Tables) -> Iterator[Row]:
+    """The rows that no peer has a say in."""
+    if table == "global_variables":
+        for row in before[table]:
+            if row["variable_name"] in OWN_VARIABLES:
+                yield row
 
 
 def _reasons(table: str, row: Row, checks: Any) -> Iterator[tuple[str, str]]:

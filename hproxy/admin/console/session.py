@@ -82,6 +82,12 @@ def _parsed(text: str) -> list[Statement]:
     return [Text(one, (PARAMETER,) * sql.parameters(one)) for one in found]
 
 
+def _heard(job: asyncio.Future[Any]) -> None:
+    """Nobody may be left to hear how it ended: the client has gone."""
+    if not job.cancelled():
+        job.exception()
+
+
 class ConsoleSession:
     """Implements `hproxy.admin.model.Session`."""
 
@@ -217,6 +223,7 @@ class ConsoleSession:
         self._authorizer.denied = ""
         self.snapshot.forget()
         self._job = job = self.console.in_thread(self._bounded, work, *arguments)
+        job.add_done_callback(_heard)
         budget = loop.call_later(self.console.budget_sec, self._expire)
         try:
             return await asyncio.shield(job)

@@ -9,6 +9,7 @@ __all__ = ["ADMIN"]
 
 _CHECKSUMS = ("mysql_query_rules", "mysql_servers", "mysql_users")
 _CHECKSUM_VARIABLES = ("mysql_variables", "admin_variables")
+_COPIED = (*_CHECKSUMS, "proxysql_servers", *_CHECKSUM_VARIABLES)
 _SAMPLES = {
     "mysql_connections": "mysql_connections",
     "mysql_connection_pool": "history_stats_mysql_connection_pool",
@@ -75,5 +76,45 @@ ADMIN: tuple[Variable, ...] = (
         86_400,
         "Time between copies of stats_mysql_query_digest to history_mysql_query_digest, in "
         "seconds; 0 is never.",
+    ),
+    text(
+        "admin-cluster_username",
+        "",
+        "Account that peers of proxysql_servers are asked with, and that asks here; it has to be "
+        "in admin-admin_credentials, too. Empty: nobody is asked.",
+    ),
+    text("admin-cluster_password", "", "Its password.", secret=True),
+    number(
+        "admin-cluster_check_interval_ms",
+        1000,
+        10,
+        300_000,
+        "Time between looks at the checksums of a peer.",
+    ),
+    number(
+        "admin-cluster_check_status_frequency",
+        10,
+        0,
+        10_000,
+        "With every so many looks the statistics of a peer are read, too; 0 is never.",
+    ),
+    *(
+        number(
+            f"admin-cluster_{module}_diffs_before_sync",
+            3,
+            0,
+            1000,
+            f"How many looks in a row a peer's {module} have to differ before they are copied; "
+            "0 is never.",
+        )
+        for module in _COPIED
+    ),
+    *(
+        flag(
+            f"admin-cluster_{module}_save_to_disk",
+            True,
+            f"Whether {module} that were copied from a peer are saved to disk as well.",
+        )
+        for module in _COPIED
     ),
 )

@@ -17,16 +17,6 @@ MAX = 2**31 - 1
 # Tools take three numbers off the front, and peers compare the whole.
 VERSION = f"3.0.2-hproxy-{__version__}"
 
-_MODULES = (
-    "mysql_query_rules",
-    "mysql_servers",
-    "mysql_users",
-    "proxysql_servers",
-    "mysql_variables",
-    "admin_variables",
-    "ldap_variables",
-)
-
 _GROUPS: dict[str, tuple[Variable, ...]] = {
     "rules look at any length, in linear time; what is cached and mirrored has limits of its own": (
         number("mysql-threshold_query_length", 524_288, 1024, 1 << 30, ""),
@@ -161,6 +151,8 @@ _GROUPS: dict[str, tuple[Variable, ...]] = {
         text("mysql-ldap_user_variable", "", ""),
         text("mysql-add_ldap_user_comment", "", ""),
         flag("admin-checksum_ldap_variables", True, ""),
+        number("admin-cluster_ldap_variables_diffs_before_sync", 3, 0, 1000, ""),
+        flag("admin-cluster_ldap_variables_save_to_disk", True, ""),
     ),
     "PostgreSQL is not spoken": (text("admin-pgsql_ifaces", "0.0.0.0:6132", ""),),
     "the telnet server never existed in ProxySQL either": (
@@ -189,14 +181,8 @@ _GROUPS: dict[str, tuple[Variable, ...]] = {
     "deprecated in ProxySQL: passwords are kept as written": (
         flag("admin-hash_passwords", True, ""),
     ),
-    "peers may read from this proxy; it does not pull from them in this version": (
-        text("admin-cluster_username", "", ""),
-        text("admin-cluster_password", "", "", secret=True),
-        number("admin-cluster_check_interval_ms", 1000, 10, 300000, ""),
-        number("admin-cluster_check_status_frequency", 10, 0, 10000, ""),
+    "peers copy what was loaded, whatever monitors made of it": (
         number("admin-cluster_mysql_servers_sync_algorithm", 1, 0, MAX, ""),
-        *(number(f"admin-cluster_{m}_diffs_before_sync", 3, 0, 1000, "") for m in _MODULES),
-        *(flag(f"admin-cluster_{m}_save_to_disk", True, "") for m in _MODULES),
     ),
     "no detector of SQL injection is kept; true is refused, the firewall's whitelist stops them": (
         text("mysql-automatic_detect_sqli", "false", "", form="no_detector"),

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tables whose rows another room has: it leaves a function in `services.sources.tables`.
 
-Without one the table is empty: this worker has no peers, no rules, no GTIDs to tell of, and it
-monitors no Aurora.
+Without one the table is empty: a worker knows no peers, the head has its own; it has no rules, no
+GTIDs to tell of, and it monitors no Aurora.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 import uvloop
 
-from hproxy.dial.probe import Dialler, Probe
+from hproxy.dial.probe import LIMITS, Dialler, Limits, Probe
 from hproxy.errors import (
     BackendError,
     BackendLost,
@@ -36,9 +36,15 @@ def play(script: Script, scene: Callable[[Probe], Awaitable[None]], use_ssl: boo
         uvloop.run(_play(backend.port, scene, use_ssl))
 
 
-async def _play(port: int, scene: Callable[[Probe], Awaitable[None]], use_ssl: bool) -> None:
+async def _play(
+    port: int,
+    scene: Callable[[Probe], Awaitable[None]],
+    use_ssl: bool,
+    limits: Limits = LIMITS,
+    unasked: str = "off",
+) -> None:
     reactor = ReactorLoop()
-    dial = Dialler(load_protocol("mysql"), reactor.reactor, no_tls)
+    dial = Dialler(load_protocol("mysql"), reactor.reactor, no_tls, unasked=unasked, limits=limits)
     try:
         async with asyncio.timeout(20):
             probe = await dial("127.0.0.1", port, use_ssl, "monitor", "monitor")
@@ -186,6 +192,24 @@ def test_tls_is_not_given_up_for() -> None:
     with pytest.raises(ConnectError) as caught:
         play(serving, nothing, use_ssl=True)
     assert caught.value.full_code == "pool.connect.tls"
+
+
+def test_tls_is_given_up_for_where_it_is_only_preferred() -> None:
+    async def scene(probe: Probe) -> None:
+        await probe.ping()
+
+    with FakeBackend(answers(frame(ok(), 1))) as backend:
+        uvloop.run(_play(backend.port, scene, False, unasked="preferred"))
+
+
+@pytest.mark.parametrize("limits", [Limits(rows=3), Limits(size=100)])
+def test_more_than_may_be_answered(limits: Limits) -> None:
+    async def scene(probe: Probe) -> None:
+        with pytest.raises(BackendProtocolError, match="more rows"):
+            await probe.ask("SELECT v")
+
+    with FakeBackend(answers(result(*["x" * 30] * 10))) as backend:
+        uvloop.run(_play(backend.port, scene, False, limits=limits))
 
 
 def test_the_caller_bounds_the_time() -> None:

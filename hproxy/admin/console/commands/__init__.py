@@ -9,6 +9,7 @@ from __future__ import annotations
 from hproxy.admin.console.commands import (
     canned,
     checksums,
+    cluster,
     move,
     order,
     route,
@@ -23,6 +24,6 @@ __all__ = ["Found", "find"]
 
 _MATCHER = Matcher(
     family.COMMANDS
-    for family in (move, order, versions, route, checksums, show, setting, schema, canned)
+    for family in (cluster, move, order, versions, route, checksums, show, setting, schema, canned)
 )
 find = _MATCHER.find

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 import apsw
 
 from hproxy.admin.console import layer
-from hproxy.admin.console.checksum import checksum
 from hproxy.admin.console.commands.matcher import Command, Found
 from hproxy.admin.console.commands.settle import settle
 from hproxy.admin.console.diff import Change, diff
@@ -118,8 +117,7 @@ async def load(
     report = await console.port.load(module.name, tables)
     for warning in report.warnings:
         session.warn(warning)
-    value = await console.in_thread(checksum, tables)
-    console.checksums.stamp(module.name, value)
+    await console.in_thread(console.stamp, module.name, tables)
     try:
         await console.in_thread(
             console.history.load, session.client, module.name, statement, tables, action

@@ -72,8 +72,8 @@ def _checkpoint(connection: apsw.Connection) -> None:
 
 
 async def nothing(_: ConsoleSession, __: Found) -> Answer:
-    """What a ProxySQL that looks at us says first: who it is, whether our servers are of now. It
-    hangs up on an error."""
+    """What a ProxySQL that looks at us asks first, whether our servers are of now: it hangs up on
+    an error."""
     return Done()
 
 
@@ -110,12 +110,6 @@ COMMANDS = (
     Command("PROXYSQL", r"PROXYSQL (?P<order>READONLY|READWRITE)", read_only, True, True),
     Command("PROXYSQL", r"PROXYSQL FLUSH CONFIGDB", flush_config, True),
     Command("PROXYSQL", rf"PROXYSQL (?P<order>{'|'.join(ORDERS)})", proxysql, True),
-    Command(
-        "PROXYSQL",
-        r"PROXYSQL CLUSTER_NODE_UUID (?P<uuid>\S+)(?: (?P<interfaces>\S+))?",
-        nothing,
-        True,
-    ),
     Command("PROXYSQL", r"PROXYSQL ?(?P<order>.*)", unknown),
     Command("KILL", r"KILL (?:(?P<what>CONNECTION|QUERY) )?(?P<id>\d+)", kill, True),
     Command("LOGENTRY", r"LOGENTRY .+", log_entry, True),

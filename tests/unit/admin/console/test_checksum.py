@@ -133,3 +133,30 @@ def test_a_module_may_be_without(served: Served, admin: Admin) -> None:
         assert "mysql_users" in names()
     finally:
         served.console.values.update({"admin-checksum_mysql_servers": "true"})
+
+
+def test_a_change_is_newer_though_the_clock_says_it_is_not(admin: Admin) -> None:
+    """Two LOADs within a second, and a clock that was set back."""
+    for number, now in enumerate((1000, 1000, 900)):
+        CLOCK.now = now
+        admin("INSERT INTO mysql_servers (hostname) VALUES (%s)", f"host{number}")
+        admin("LOAD MYSQL SERVERS TO RUNTIME")
+    assert stamped(admin, "mysql_servers")[:2] == (4, 1003)
+
+
+def test_peers_see_neither_who_is_gone_nor_who_is_shunned(admin: Admin) -> None:
+    admin("INSERT INTO mysql_servers (hostname) VALUES ('a')")
+    admin("LOAD MYSQL SERVERS TO RUNTIME")
+    before = stamped(admin, "mysql_servers_v2")[2]
+    admin("UPDATE mysql_servers SET status = 'SHUNNED'")
+    admin("INSERT INTO mysql_servers (hostname, status) VALUES ('b', 'OFFLINE_HARD')")
+    admin("LOAD MYSQL SERVERS TO RUNTIME")
+    assert stamped(admin, "mysql_servers_v2")[2] == before
+
+
+def test_a_peer_makes_ours_as_old_as_its_own(served: Served, admin: Admin) -> None:
+    value = stamped(admin, "mysql_users")[2]
+    served.console.checksums.age("mysql_users", value, 7777)
+    served.console.checksums.age("mysql_query_rules", "another", 7777)
+    assert stamped(admin, "mysql_users") == (1, 7777, value)
+    assert stamped(admin, "mysql_query_rules")[1] == 1000

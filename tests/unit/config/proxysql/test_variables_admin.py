@@ -11,6 +11,8 @@ def test_accounts_are_secrets() -> None:
     for name in ("admin-admin_credentials", "admin-stats_credentials"):
         assert found[name].secret
         assert found[name].form == "accounts"
+    assert found["admin-cluster_password"].secret
+    assert found["admin-cluster_mysql_users_diffs_before_sync"].default == "3"
     assert found["admin-strict"].default == "true"
     assert found["admin-read_only"].default == "false"
     assert {f"admin-checksum_mysql_{what}" for what in ("users", "servers", "variables")} <= set(

@@ -20,5 +20,4 @@ def test_values_are_checked() -> None:
         found["mysql-poll_timeout"].check("1")
     with pytest.raises(Refusal, match="cannot be set"):
         found["admin-version"].check(VERSION)
-    assert found["admin-cluster_mysql_users_diffs_before_sync"].default == "3"
-    assert found["admin-cluster_password"].secret
+    assert found["admin-cluster_ldap_variables_diffs_before_sync"].default == "3"
