@@ -16,7 +16,7 @@ this counts and decides. Pure but for the clock and the tasks it is given.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -205,6 +205,13 @@ class Pools:
 
     def _begin(self, group: Group, bucket: Bucket) -> bool:
         """False: other workers were quicker to take the place."""
+        if not self._entered(group, bucket):
+            return False
+        self.spawn(self.open_in(group, bucket), f"connection to {bucket.server.backend}")
+        return True
+
+    def _entered(self, group: Group, bucket: Bucket) -> bool:
+        """Whether there was a place for one more connection, which is on its way now."""
         if not self._in_time(group.key.hostgroup) or not bucket.enter():
             return False
         group.key.grew_at = now = self.clock()
@@ -212,7 +219,6 @@ class Pools:
         at, opened = self._opened_in_second.get(group.key.hostgroup, (second, 0))
         self._opened_in_second[group.key.hostgroup] = (second, opened + 1 if at == second else 1)
         bucket.connecting += 1
-        self.spawn(self.open_in(group, bucket), f"connection to {bucket.server.backend}")
         return True
 
     def _in_time(self, hostgroup: int) -> bool:
@@ -221,9 +227,11 @@ class Pools:
         row = self.shares.hostgroup(hostgroup) if limit < UNTHROTTLED else None
         return row is None or row.passes(int(self.clock()), limit)
 
-    def _choose(self, group: Group) -> Bucket | None:
+    def _choose(self, group: Group, servers: Collection[Backend] | None = None) -> Bucket | None:
         """The server with the least connections for its weight, among those with room."""
         members = [b for b in group.buckets if b.server.weight > 0]
+        if servers is not None:
+            members = [b for b in members if b.server.backend in servers]
         if not any(b.server.online for b in members):
             # As a last resort those that failed are tried again, who failed first before others.
             health = self.topology.health
@@ -275,14 +283,56 @@ class Pools:
         return True
 
     async def open_in(self, group: Group, bucket: Bucket) -> None:
-        key: GroupKey = group.key
-        backend = bucket.server.backend
         # Set up for who will get it: nothing is left to align then.
         who = group.first_waiter()
+        connection = await self._opened(
+            group, bucket, who.settings if who is not None else group.key.settings, who
+        )
+        if connection is None:
+            self.grow(group)
+            return
+        group.give(connection)
+        if group.waiting:
+            self.grow(group)
+
+    def idle_on(
+        self, group: Group, settings: Any, servers: Collection[Backend]
+    ) -> BackendConnection | None:
+        """An idle connection to one of these servers, idle no longer; best one set like that."""
+        buckets = [b for b in group.buckets if b.idle and b.server.backend in servers]
+        buckets.sort(key=lambda b: (b.opened - b.idle) / b.server.weight)
+        idle = [each for bucket in buckets for each in bucket.connections()]
+        same = (each for each in idle if each.settings is settings)
+        found = next(same, idle[0] if idle else None)
+        if found is not None:
+            found.reserve()
+            group.acquired += 1
+        return found
+
+    async def fresh(
+        self, group: Group, settings: Any, servers: Collection[Backend] | None = None
+    ) -> BackendConnection | None:
+        """A connection that nobody had before, to one of these servers; None where none may be
+        opened, or none could be."""
+        if self.closed or not self._allowed(group):
+            return None
+        bucket = self._choose(group, servers)
+        if bucket is None or not self._entered(group, bucket):
+            return None
+        connection = await self._opened(group, bucket, settings, None)
+        if connection is not None:
+            group.acquired += 1
+        return connection
+
+    async def _opened(
+        self, group: Group, bucket: Bucket, settings: Any, who: Any
+    ) -> BackendConnection | None:
+        """A connection in the place that was entered; None, and all is told, when it fails."""
+        key: GroupKey = group.key
+        backend = bucket.server.backend
         begun = self.clock()
         try:
-            wanted = who.settings if who is not None else key.settings
-            connection = await self.opener.open(key, bucket, wanted)
+            connection = await self.opener.open(key, bucket, settings)
         except BaseException as error:
             bucket.connecting -= 1
             bucket.leave()
@@ -298,8 +348,7 @@ class Pools:
                 key.retry_at = self.clock()
                 if bucket.server.online or not any(b.server.online for b in group.buckets):
                     key.retry_at += RETRY_SEC  # by tick
-            self.grow(group)
-            return
+            return None
         bucket.connecting -= 1
         bucket.opened += 1
         key.failures = 0
@@ -310,9 +359,7 @@ class Pools:
         if group.times is not None:
             group.times.connected(round((self.clock() - begun) * 1e9))
         self.topology.opened(backend)
-        group.give(connection)
-        if group.waiting:
-            self.grow(group)
+        return connection
 
     # -- closing -----------------------------------------------------------------
 

@@ -81,7 +81,13 @@ class Commands:
     ) -> None:
         """A statement of which query rules have said something; its delay is over."""
         self._driver.mirroring.send(session, connection, text, decision)
-        decision = self._driver.freshness.heed(session, connection, decision)
+        placed = partial(self._placed, session, connection, payload, text)
+        self._driver.freshness.place(session, connection, decision, placed)
+
+    def _placed(
+        self, session: Any, connection: Connection, payload: bytes, text: bytes, decision: Any
+    ) -> None:
+        """It is known where it runs."""
         again = partial(self._run, session, connection, payload, text)
         if self._driver.gtids.wait(session, connection, decision, again):
             return

@@ -178,6 +178,16 @@ class Topology:
             if backend.weight > 0 and self.status(backend) is Status.ONLINE
         )
 
+    def within(self, hostgroup: int, limit_ms: int) -> frozenset[Backend]:
+        """Those that serve there and are not farther behind."""
+        return frozenset(
+            backend
+            for backend in self.members(hostgroup)
+            if backend.weight > 0
+            and self.status(backend) is Status.ONLINE
+            and self.lag.get(backend, 0) * 1000 <= limit_ms
+        )
+
     def status(self, backend: Backend) -> Status:
         """What it is now; a shunned backend stays so until a connection to it was opened."""
         return self.health[backend].status

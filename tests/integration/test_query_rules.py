@@ -639,6 +639,61 @@ def test_swapped_under_load(world: World) -> None:
     go(work())
 
 
+def test_a_fresh_server_is_chosen_among_several(world: World, mysql9: Server) -> None:
+    """The one that is behind is left out; where the others are full, the read goes home."""
+    behind = {"hostname": mysql9.host, "port": mysql9.port, "hostgroup_id": 2}
+    world.rows += [behind, world.rows[0] | {"hostgroup_id": 2, "max_connections": 2}]
+
+    async def work() -> None:
+        async with world.up([]) as runtime:
+            session = await client(runtime)
+            monitors = Watched(runtime)
+            hint = "/* hostgroup=2; max_lag_ms=2000 */ "
+            seen: set[int] = set()
+            async with asyncio.timeout(20):
+                while seen != {0, 1}:
+                    seen.add(await world.where(session, hint + PORT))
+            monitors.measured(2, mysql9.host, mysql9.port, 5)
+            assert {await world.where(session, hint + PORT) for _ in range(40)} == {0}
+            # Both connections there may be are taken.
+            others = [await client(runtime) for _ in range(2)]
+            for other in others:
+                await other.run(hint + "SELECT GET_LOCK('fresh', 0)")
+            delayed = runtime.services.counters.lag_delayed
+            assert await world.where(session, hint + PORT) == 0  # at home, which is MariaDB too
+            assert runtime.services.counters.lag_delayed == delayed + 1
+            groups = runtime.services.sharing.pools.groups.values()
+            assert sum(group.acquired for group in groups if group.hostgroup == 0)
+            for other in others:
+                await other.run("SELECT RELEASE_ALL_LOCKS()")
+
+    go(work())
+
+
+def test_a_connection_of_its_own(world: World) -> None:
+    """create_new_connection: one that nobody had; where none may be opened, any."""
+    world.rows[1] |= {"max_connections": 3}
+
+    async def work() -> None:
+        async with world.up([]) as runtime:
+            session = await client(runtime)
+            usual, wanted = "/* hostgroup=1 */ ", "/* hostgroup=1; create_new_connection=1 */ "
+            sql = "SELECT CONNECTION_ID()"
+            first = await session.value(usual + sql)
+            assert await session.value(usual + sql) == first
+            found = [await session.value(wanted + sql) for _ in range(2)]
+            assert len({first, *found}) == 3
+            # The hostgroup is full: what is there is used.
+            assert await session.value(wanted + sql) in {first, *found}
+            # A transaction stays on its connection.
+            await session.run("/* hostgroup=1 */ BEGIN")
+            inside = await session.value(usual + sql)
+            assert await session.value(wanted + sql) == inside
+            await session.run("ROLLBACK")
+
+    go(work())
+
+
 def test_hints_of_freshness(world: World, mysql9: Server) -> None:
     """A read that is to be fresh goes home from a hostgroup whose server is behind."""
 

@@ -95,6 +95,7 @@ class Verdict:
             or self.min_gtid is not None
             or self.max_lag_ms is not None
             or self.min_epoch_ms is not None
+            or self.create_new_connection
         )
 
     @property

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -58,6 +59,44 @@ def test_the_emptier_server_is_chosen() -> None:
     world.wishes(world.group(), 6)
     world.run()
     assert world.used == [3, 3]
+
+
+def test_a_fresh_one_is_opened_though_others_are_idle() -> None:
+    world = World(2, 5)
+    group = world.group()
+    first, second = world.backends
+    (wish,) = world.wishes(group, 1)
+    world.run()
+    wish.back()
+
+    def fresh(servers: Any = None) -> Any:
+        found = asyncio.run(world.pools.fresh(group, group.key.settings, servers))
+        return None if found is None else found.bucket.server.backend
+
+    assert fresh([second]) == second
+    assert fresh([first]) == first
+    while fresh([first]) is not None:
+        pass
+    assert world.used[0] == 2
+    assert fresh() == second
+    assert group.acquired == sum(world.used)
+
+
+def test_an_idle_one_on_some_servers() -> None:
+    world = World(5, 5)
+    group = world.group()
+    first, second = world.backends
+    wishes = world.wishes(group, 4)
+    world.run()
+    assert world.pools.idle_on(group, group.key.settings, [first, second]) is None
+    for wish in wishes:
+        wish.back()
+    settings = group.key.settings
+    found = [world.pools.idle_on(group, settings, [second]) for _ in range(3)]
+    backends = [one.bucket.server.backend for one in found if one is not None]
+    assert backends == [second, second]
+    assert found[2] is None
+    assert world.pools.idle_on(group, settings, [first, second]) is not None
 
 
 def test_a_connection_is_set_up_for_who_gets_it() -> None:

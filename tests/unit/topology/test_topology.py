@@ -271,3 +271,14 @@ def test_a_server_returns_in_one_hostgroup_or_in_all() -> None:
         topology.failed(one, "refused", NOW)
         topology.opened(one)
         assert topology.status(two) is Status.OFFLINE_SOFT, "the operator's word stands"
+
+
+def test_who_is_not_too_far_behind() -> None:
+    near, far, idle = (Backend(name, 3306, weight=w) for name, w in (("a", 1), ("b", 1), ("c", 0)))
+    topology = Topology((near, far, idle))
+    topology.lag[far] = 3
+    assert topology.lags(0, 2999)
+    assert topology.within(0, 2999) == {near}
+    assert topology.within(0, 3000) == {near, far}
+    topology.set_status(near, Status.OFFLINE_SOFT)
+    assert topology.within(0, 2999) == set()
