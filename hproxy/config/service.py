@@ -58,17 +58,15 @@ class SchedulerJob(OptionModel):
 class RestapiRoute(OptionModel):
     """One row of restapi_routes: a program that answers a REST call."""
 
-    id: Annotated[Whole, live("Its number.", ge=1, le=MAX_INT32, acts=False)]
-    active: Annotated[bool, live("Whether it answers.", acts=False)] = True
+    id: Annotated[Whole, live("Its number.", ge=1, le=MAX_INT32)]
+    active: Annotated[bool, live("Whether it answers.")] = True
     timeout_ms: Annotated[
-        Whole, live("The program is ended after this.", ge=100, le=MAX_INTERVAL_MS, acts=False)
+        Whole, live("The program is ended after this.", ge=100, le=MAX_INTERVAL_MS)
     ]
-    method: Annotated[
-        Literal["GET", "POST"], BeforeValidator(upper), live("GET or POST.", acts=False)
-    ]
-    uri: Annotated[str, live("Last part of the address.", min_length=1, acts=False)]
-    script: Annotated[str, live("Program, as a whole path.", min_length=1, acts=False)]
-    comment: Annotated[str, live("A remark.", acts=False)] = ""
+    method: Annotated[Literal["GET", "POST"], BeforeValidator(upper), live("GET or POST.")]
+    uri: Annotated[str, live("Last part of the address.", min_length=1)]
+    script: Annotated[str, live("Program, as a whole path.", min_length=1)]
+    comment: Annotated[str, live("A remark.")] = ""
 
 
 class MysqlServerSslParams(OptionModel):

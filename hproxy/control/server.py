@@ -1,55 +1,46 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The HTTP API as a part of a process: its sockets, its start, its end.
+"""The HTTP API as a part of a process: its address, its token, its certificate.
 
-    open ──> sockets listen; who connects waits
-    start ─> the web framework is imported in a thread (half a second) ──> served
-    stop ──> no new ones, answers are finished within GRACE_SEC, the rest is cut
-
-Descriptors come from `Listeners`, as those of clients do: accepting pauses when there are no more
-of them. uvicorn's protocol is used without its server, which would want signals and a clock.
+An address that is only the default is waited for while another process has it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import socket
 import ssl
 from typing import TYPE_CHECKING, Any
 
 from hproxy.config.schema import Config
 from hproxy.control.model import Door, Port
 from hproxy.control.profiling import Profiler
+from hproxy.control.serving import Serving
 from hproxy.control.tokens import Tokens, kept_token, token_path
 from hproxy.errors import ConfigError
-from hproxy.net.listener import Listener
-from hproxy.net.tasks import TaskSet
 from hproxy.net.tls import client_context
-from hproxy.runtime.listeners import Listeners
 
 if TYPE_CHECKING:
     from hproxy.control.connection import Connections
 
 __all__ = ["Http"]
 
-GRACE_SEC = 1.0
 PROFILES = "profiles"
 AGAIN_SEC = 2.0
 
 
-class Http:
+class Http(Serving):
     """One API. It serves what `port` and `door` are of."""
 
     def __init__(self, config: Config, port: Port, door: Door, log: Any) -> None:
         """Raises ConfigError: a token or certificate that cannot be used."""
+        super().__init__(
+            self._application, log, name="http", option="http.address",
+            most=config.http.max_connections,
+        )  # fmt: skip
         self._config = config
         self._port = port
         self._door = door
-        self._log = log
         self._profiler = Profiler(config.server.state_dir / PROFILES, port, log)
-        self._tasks = TaskSet(self._failed)
-        self._connections: asyncio.Future[Connections] | None = None
         self._again: asyncio.TimerHandle | None = None
         self._read = self._signature()
         self._tls = self._context()
@@ -58,17 +49,10 @@ class Http:
             log.warning("the http api takes no token: none is given, and none can be kept",
                         file=str(token_path(config)), hint="set http.token")  # fmt: skip
         self._tokens = Tokens(token, config.http.read_token)
-        self.listeners = Listeners(self._accepted, paused=self._paused, option="http.address")
-
-    @property
-    def addresses(self) -> tuple[str, ...]:
-        """Where it listens, with the ports the kernel chose."""
-        return self.listeners.addresses
 
     def start(self) -> None:
         """Listen, and serve as soon as the framework is there. Raises ConfigError: an address that
         was asked for cannot be had."""
-        self._connections = asyncio.get_running_loop().create_future()
         asked = {"address"} & self._config.http.model_fields_set
         try:
             self._listen()
@@ -77,7 +61,7 @@ class Http:
                 raise
             self._log.warning("the http api waits for its address", reason=str(error))
             self._try_later()
-        self._tasks.spawn(self._load(), "http")
+        self.load()
 
     def _listen(self) -> None:
         self.listeners.become(self._config.http_listens)
@@ -92,17 +76,7 @@ class Http:
         except ConfigError:
             self._try_later()
 
-    async def _load(self) -> None:
-        assert self._connections is not None
-        try:
-            made = await asyncio.to_thread(self._make)
-        except Exception as error:
-            self._close()  # nobody would be answered
-            self._connections.cancel()
-            raise error
-        self._connections.set_result(made)
-
-    def _make(self) -> Connections:
+    def _application(self) -> Connections:
         # Not before somebody wants it: it takes longer than all the rest of a start.
         from hproxy.control.app import make_app  # noqa: PLC0415
         from hproxy.control.connection import Connections  # noqa: PLC0415
@@ -138,7 +112,7 @@ class Http:
                     found.append((stat.st_ino, stat.st_mtime_ns, stat.st_size))
         return tuple(found)
 
-    def _current_tls(self) -> ssl.SSLContext | None:
+    def tls(self) -> ssl.SSLContext | None:
         """The context of now: a certificate that was replaced is read anew. One that cannot be
         used is told of once, and the old one goes on."""
         if self._tls is not None and (found := self._signature()) != self._read:
@@ -164,50 +138,13 @@ class Http:
         if not self.addresses:
             self._try()
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Listen no more, and do not wait for the address either."""
         if self._again is not None:
             self._again.cancel()
-        self.listeners.close()
+        super().close()
 
     async def stop(self) -> None:
         """End it; answers that are under way are finished."""
-        self._close()
-        loaded = self._connections
-        if loaded is not None and loaded.done() and not loaded.cancelled():
-            await loaded.result().end(GRACE_SEC)
+        await super().stop()
         await self._profiler.close()
-        await self._tasks.cancel_all()
-
-    # -- connections ---------------------------------------------------------------
-
-    def _accepted(self, _: Listener, fd: int, __: str) -> None:
-        if len(self._tasks) > self._config.http.max_connections:
-            os.close(fd)  # so many wait for the framework, or have not finished a handshake
-            return
-        self._tasks.spawn(self._serve(socket.socket(fileno=fd)), "http connection")
-
-    async def _serve(self, sock: socket.socket) -> None:
-        """Make it a connection; who it is for is told by uvicorn's protocol from then on."""
-        assert self._connections is not None
-        taken = False
-        try:
-            connections = await asyncio.shield(self._connections)
-            if not connections.make_room():
-                return
-            taken = True
-            tls = self._current_tls()
-            more = {} if tls is None else {"ssl_handshake_timeout": connections.timeout_sec}
-            await asyncio.get_running_loop().connect_accepted_socket(
-                connections.make, sock, ssl=tls, **more
-            )
-        except (OSError, ssl.SSLError):
-            pass  # gone, or it does not speak TLS
-        finally:
-            if not taken:
-                sock.close()
-
-    def _paused(self, error: OSError) -> None:
-        self._log.warning("accepting paused", port="http", reason=os.strerror(error.errno or 0))
-
-    def _failed(self, name: str, error: BaseException) -> None:
-        self._log.error("internal error", task=name, exception=repr(error))

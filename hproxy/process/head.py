@@ -31,6 +31,7 @@ from hproxy.config.schema import Config
 from hproxy.config.store import Store, Tables
 from hproxy.control.cluster import TABLES as PEER_TABLES
 from hproxy.control.cluster import Cluster
+from hproxy.control.rest import Rest
 from hproxy.control.server import Http
 from hproxy.dial.probe import Dialler, Limits
 from hproxy.errors import AdminError
@@ -110,7 +111,12 @@ class Head:
             )
         self._reloading = Reloading(runtime, self.console, origin, log)
         self.cluster: Cluster | None = None
+        self.rest: Rest | None = None
         if self.console is not None:
+            self.rest = Rest(
+                runtime.config.http, runtime.port, lambda: runtime.config.restapi_routes, values,
+                log.bind(port="rest"),
+            )  # fmt: skip
             door = Door(self.console)
             ask = Dialler(
                 runtime.services.protocol, runtime.services.reactor, self._tls, names.resolve,
@@ -161,6 +167,8 @@ class Head:
             self._log.info("admin port open", address=";".join(self.server.listeners.addresses))
         if self.http is not None:
             self.http.start()
+        if self.rest is not None:
+            self.rest.start()
         for part in (self.server, self.http):
             if part is not None and part.listeners.given is not None:
                 part.listeners.given.disown()
@@ -185,11 +193,17 @@ class Head:
                     part.listeners.close()
         if self.console is not None:
             await self._held.enter_async_context(self.console.turn())
-        if self.cluster is not None:
-            await self.cluster.stop()
+        await self._alone()
         await self.scheduler.stop()
         await self.monitor.stop()
         return await self._estate(), sockets
+
+    async def _alone(self) -> None:
+        """No peer is asked, and no program of ours answers any more."""
+        if self.cluster is not None:
+            await self.cluster.stop()
+        if self.rest is not None:
+            await self.rest.stop()
 
     async def resume(self) -> None:
         """There is no next version: as before `release`."""
@@ -199,6 +213,8 @@ class Head:
         if self.http is not None:
             self.http.wake()
         self.monitor.start()
+        if self.rest is not None:
+            self.rest.start()
         self._applied(self._runtime.config)
 
     async def _estate(self) -> Estate:
@@ -222,8 +238,7 @@ class Head:
 
     async def stop(self) -> None:
         """End it all, operators' connections included."""
-        if self.cluster is not None:
-            await self.cluster.stop()
+        await self._alone()
         if self.http is not None:
             await self.http.stop()
         if self.server is not None:

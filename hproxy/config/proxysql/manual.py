@@ -88,7 +88,7 @@ PURPOSES: dict[str, str] = {
     "global_variables": "[variables](variables.md)",
     "proxysql_servers": "peers",
     "scheduler": "programs run again and again",
-    "restapi_routes": "kept; this version has no REST server",
+    "restapi_routes": "programs that answer HTTP requests",
     "mysql_collations": "collations and their numbers",
     "runtime_checksums_values": "checksum, version and time of each module that acts",
     "hproxy_config_history": "every change: who, when, by which statement, what differs",

@@ -83,6 +83,18 @@ ADMIN: tuple[Variable, ...] = (
         "Account that peers of proxysql_servers are asked with, and that asks here; it has to be "
         "in admin-admin_credentials, too. Empty: nobody is asked.",
     ),
+    flag(
+        "admin-restapi_enabled",
+        False,
+        "Whether programs of restapi_routes answer HTTP requests, and /metrics is there as well.",
+    ),
+    number(
+        "admin-restapi_port",
+        6070,
+        0,
+        65_535,
+        "Port of that on 127.0.0.1: nobody is asked for a password. 0 is any.",
+    ),
     text("admin-cluster_password", "", "Its password.", secret=True),
     number(
         "admin-cluster_check_interval_ms",

@@ -167,8 +167,6 @@ _GROUPS: dict[str, tuple[Variable, ...]] = {
         flag("admin-vacuum_stats", True, ""),
     ),
     "the HTTP API is where the section [http] says": (
-        flag("admin-restapi_enabled", False, ""),
-        number("admin-restapi_port", 6070, 0, MAX, ""),
         flag("admin-web_enabled", False, ""),
         number("admin-web_port", 6080, 0, MAX, ""),
         number("admin-web_verbosity", 0, 0, MAX, ""),
