@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Connections that go to another process with their sessions, and those that come.
 
+    keep_place   its place here stays taken when it parts, until free_place
     gave_away    its place here is free, for who waits
     bucket_for   where it belongs in this process, if its server is known here
     meet         nobody has been to that server yet: one more connection is, and stays
@@ -18,7 +19,20 @@ from hproxy._native.pool import BackendConnection, Bucket
 from hproxy.pool.pools import Pools
 from hproxy.topology import Status
 
-__all__ = ["adopt", "bucket_for", "gave_away", "meet", "place_of"]
+__all__ = [
+    "adopt", "bucket_for", "free_place", "gave_away", "keep_place", "meet", "place_of",
+]  # fmt: skip
+
+
+def keep_place(connection: BackendConnection) -> None:
+    """It counts once more: when it parts it still counts."""
+    connection.bucket.adopt()
+
+
+def free_place(connection: BackendConnection) -> None:
+    """It counts no more."""
+    connection.bucket.opened -= 1
+    connection.bucket.leave()
 
 
 def gave_away(pools: Pools, connection: BackendConnection) -> None:

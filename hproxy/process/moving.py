@@ -4,7 +4,8 @@
     old: Departure                                      new: Arrival
     hello     format, version ─────────────────────────>  another format: refuses, all stay
     sessions  facts of up to BATCH, their descriptors ─>  put together, not begun
-              <───────────────── number, refused (those are put together here again)
+              <───────────────── number, refused (those are put together here again; some are
+                                         only refused for now)
     go        number ──────────────────────────────────>  begun: what clients said is taken up
     end of the channel ────────────────────────────────>  what had no `go` is dropped
 
@@ -38,6 +39,7 @@ from hproxy.runtime import Runtime
 from hproxy.session.handover import Handover, Packed, descriptors_of
 from hproxy.session.multiplex import MultiplexDriver
 from hproxy.session.registry import Connection
+from hproxy.session.tethering import LATER
 
 __all__ = ["move_all", "receive"]
 
@@ -45,6 +47,8 @@ BATCH = 16
 HELLO_SEC = 10.0
 TAKE_SEC = 10.0
 POLL_SEC = 0.02
+AGAIN = f"{HandoverError.code}.{LATER}"
+"""What was refused with it is offered again."""
 HOPELESS = ("TLS", "own connection")
 """Reasons to stay that do not end."""
 
@@ -202,6 +206,7 @@ class Departure:
             self._channel.close()  # whatever it has of them, it drops
             for facts, fds in packed:
                 await self._back(facts, fds)
+                self._handover.parted(facts)
             raise
         self._channel.tell("go", number=answer["number"])
         refused = dict(answer["refused"])
@@ -209,13 +214,17 @@ class Departure:
             if index not in refused:
                 for fd in fds:
                     os.close(fd)
+                self._handover.parted(facts)
                 self._moved += 1
                 continue
-            self._refused[refused[index][0]] += 1
-            self._stay.add(facts["id"])
-            self._returned.add(facts["id"])
-            self._runtime.log.info("session stays", conn=facts["id"], reason=refused[index][1])
+            code, reason = refused[index]
+            if code != AGAIN:
+                self._refused[code] += 1
+                self._stay.add(facts["id"])
+                self._returned.add(facts["id"])
+                self._runtime.log.info("session stays", conn=facts["id"], reason=reason)
             await self._back(facts, fds)
+            self._handover.parted(facts)
 
     async def _back(self, facts: Facts, fds: Sequence[int]) -> None:
         """It goes on here."""

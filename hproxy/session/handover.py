@@ -120,6 +120,10 @@ class Handover:
         connection.session = None
         return facts, fds
 
+    def parted(self, facts: Mapping[str, Any]) -> None:
+        """What was packed is somebody's now: another process's, or back here, or nobody's."""
+        self._tethering.parted(facts["id"])
+
     def _diagnostics(self, found: Diagnostics | None) -> Any:
         if found is None:
             return None

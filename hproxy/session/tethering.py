@@ -2,8 +2,10 @@
 """The backend connection that a session cannot do without goes with it to another process.
 
     may_leave ─> pack ──> descriptors, facts ── another process ──> expect ─> give
-                                                                      └ its server is met first
+      parted <── its answer: the place is free here ──────────────────┴ its server is met first
     what only waits to be read (warnings, counts) ties nobody: it is read first
+
+Until that answer the connection counts here: in between nobody else may open one in its place.
 
 Used by `Handover`, which does what sessions with and without a connection have in common.
 """
@@ -14,12 +16,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from hproxy.errors import HandoverError
-from hproxy.pool.adopting import adopt, bucket_for, gave_away, meet, place_of
+from hproxy.pool.adopting import (
+    adopt,
+    bucket_for,
+    free_place,
+    gave_away,
+    keep_place,
+    meet,
+    place_of,
+)
 from hproxy.protocols.model import Side
 from hproxy.session.registry import Connection
 from hproxy.session.services import Services
 
-__all__ = ["Tethering"]
+__all__ = ["LATER", "Tethering"]
+
+LATER = "later"
+"""The code of a refusal that need not be the last word."""
 
 
 class Tethering:
@@ -28,6 +41,8 @@ class Tethering:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._tethered = services.protocol.tethered
+        self._parted: dict[int, Any] = {}
+        """Connections whose places are kept, by their sessions' ids."""
 
     # -- leaving -----------------------------------------------------------------
 
@@ -43,11 +58,25 @@ class Tethering:
         """Descriptors, what is known of the session, and of its connection. Raises ValueError."""
         session, held = connection.session, connection.session.held
         place = place_of(held)
-        client, backend, taken, there = self._tethered.take(
-            session, connection.login, connection.follow.state
-        )
-        gave_away(self._services.sharing.pools, held)
+        # First, for once it has parted, another worker may be quicker.
+        self._parted[connection.id] = held
+        keep_place(held)
+        try:
+            client, backend, taken, there = self._tethered.take(
+                session, connection.login, connection.follow.state
+            )
+        except BaseException:
+            del self._parted[connection.id]
+            free_place(held)
+            raise
         return (client, backend), taken, {**there, **place}
+
+    def parted(self, number: int) -> None:
+        """The other process has the connection of that session, or nobody, or it came back."""
+        held = self._parted.pop(number, None)
+        if held is not None:
+            free_place(held)
+            gave_away(self._services.sharing.pools, held)
 
     # -- arriving ----------------------------------------------------------------
 
@@ -63,7 +92,8 @@ class Tethering:
             await meet(shared.pools, bucket)
         known = shared.opening.facts.get(backend)
         if known is None:
-            raise HandoverError(f"{backend} is not known", code="servers")
+            # There was no place for a connection that asks it, or it did not answer.
+            raise HandoverError(f"{backend} is not known yet", code=LATER)
         return bucket, known
 
     def give(self, connection: Connection, bucket: Any, fd: int, there: Mapping[str, Any]) -> None:

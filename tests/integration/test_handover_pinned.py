@@ -217,6 +217,35 @@ def test_an_open_cursor(play: Callable[[Scene], None]) -> None:
     play(scene)
 
 
+def test_nobody_can_take_its_place_on_the_way(play: Callable[[Scene], None]) -> None:
+    """The server's limit holds over both: the connection counts here until it counts there."""
+
+    async def scene(both: Pair) -> None:
+        client = await both.ask(log_in, both)
+        await both.ask(rows, client, "SELECT GET_LOCK('place', 1)")
+        (server,) = both.old.services.sharing.pools.servers.values()
+        row = server.row
+        assert row is not None
+        before = row.taken
+        here = handover_of(both.old)
+        await both.at_rest(both.the_one())
+        facts, fds = here.pack(both.the_one())
+        assert row.taken == before
+        assert not row.take(before)  # what another worker would do
+        arrived = await handover_of(both.new).unpack(facts, [os.dup(fd) for fd in fds])
+        assert row.taken > before
+        here.parted(facts)
+        there = sum(s.opened for s in both.new.services.sharing.pools.servers.values())
+        assert row.taken == server.opened + there
+        for fd in fds:
+            os.close(fd)
+        handover_of(both.new).begin(arrived, facts)
+        assert await both.ask(rows, client, "SELECT RELEASE_LOCK('place')") == ((1,),)
+        await both.ask(client.close)
+
+    play(scene)
+
+
 def test_back_where_it_was(play: Callable[[Scene], None]) -> None:
     """The other side refuses, or it does not begin there: nothing is lost, all is counted once."""
 
@@ -228,7 +257,7 @@ def test_back_where_it_was(play: Callable[[Scene], None]) -> None:
         await both.at_rest(both.the_one())
         facts, fds = here.pack(both.the_one())
         facts = json.loads(json.dumps(facts))
-        assert (open_at(both.old), used_at(both.old)) == (opened - 1, 0)
+        assert (open_at(both.old), used_at(both.old)) == (opened, 0)  # its place is kept
         # It is refused.
         elsewhere = {**facts, "there": {**facts["there"], "address": ["127.0.0.9", 1, None]}}
         with pytest.raises(HandoverError) as refused:
@@ -253,7 +282,9 @@ def test_back_where_it_was(play: Callable[[Scene], None]) -> None:
         assert (open_at(both.new), used_at(both.new)) == (before + 1, 1)
         there.drop(arrived)
         assert (open_at(both.new), used_at(both.new)) == (before, 0)
-        here.begin(await here.unpack(facts, fds), facts)
+        returned = await here.unpack(facts, fds)
+        here.parted(facts)
+        here.begin(returned, facts)
         assert (open_at(both.old), used_at(both.old)) == (opened, 1)
         assert await both.ask(rows, client, "SELECT COUNT(*) FROM kept") == ((0,),)
         await both.ask(client.close)

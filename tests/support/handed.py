@@ -13,6 +13,7 @@ from typing import Any
 
 from hproxy.config.load import load_config
 from hproxy.config.schema import Config
+from hproxy.pool.shares import Ledger, Shares, create
 from hproxy.runtime import Runtime
 from hproxy.session.handover import Handover
 from hproxy.session.multiplex import MultiplexDriver
@@ -81,23 +82,30 @@ class Pair:
         """To the new one."""
         leaving = connection or self.the_one()
         await self.at_rest(leaving)
-        facts, fds = handover_of(self.old).pack(leaving)
+        leaves = handover_of(self.old)
+        facts, fds = leaves.pack(leaving)
         facts = json.loads(json.dumps(facts))
         copies = [os.dup(fd) for fd in fds]  # as the kernel makes them on the way
         for fd in fds:
             os.close(fd)
         there = handover_of(self.new)
         arrived = await there.unpack(facts, copies)
+        leaves.parted(facts)
         there.begin(arrived, facts)
         return arrived
 
 
 @asynccontextmanager
 async def pair(folder: Path, server: Server, more: str = "") -> AsyncIterator[Pair]:
-    """Both serve `server`; each listens at a port of its own."""
+    """Both serve `server` within limits they share; each listens at a port of its own."""
+    fd = create(2)
+    ledger = Ledger(fd)
+    first = ledger.claim(os.getpid(), 2)
+    shares = [Shares.join(os.dup(fd), first + slot, 2) for slot in range(2)]
+    os.close(fd)
     async with (
-        working(configuration(folder, server, "old", more), Journal()) as old,
-        working(configuration(folder, server, "new", more), Journal()) as new,
+        working(configuration(folder, server, "old", more), Journal(), shares=shares[0]) as old,
+        working(configuration(folder, server, "new", more), Journal(), shares=shares[1]) as new,
     ):
         yield Pair(old, new)
 

@@ -93,10 +93,12 @@ def configuration(folder: Path, *backends: str, **sections: Any) -> Config:
 
 
 @asynccontextmanager
-async def working(config: Config, journal: Journal | None = None) -> AsyncIterator[Runtime]:
-    """A worker that serves, and has nothing left when it is stopped."""
+async def working(
+    config: Config, journal: Journal | None = None, **parts: Any
+) -> AsyncIterator[Runtime]:
+    """A worker that serves, and has nothing left when it is stopped; `parts` of its service."""
     log = journal or Journal()
-    runtime = Runtime(config, log)
+    runtime = Runtime(config, log, **parts)
     try:
         runtime.start()
         yield runtime

@@ -7,7 +7,15 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
-from hproxy.pool.adopting import adopt, bucket_for, gave_away, meet, place_of
+from hproxy.pool.adopting import (
+    adopt,
+    bucket_for,
+    free_place,
+    gave_away,
+    keep_place,
+    meet,
+    place_of,
+)
 from hproxy.topology import Status
 from tests.support.pool_world import NO_SCHEMA, Wish, World
 
@@ -30,6 +38,26 @@ def test_its_place_here_is_free_for_who_waits() -> None:
     connection.leave(False)  # as natively, with its session
     gave_away(world.pools, connection)
     assert world.pools.counts[world.backends[0]].closed == 1
+    world.run()
+    assert second.done()
+    assert world.used == [1]
+
+
+def test_its_place_is_kept_until_it_is_elsewhere() -> None:
+    world = World(1)
+    group = world.group()
+    first = Wish(world, group)
+    world.run()
+    second = Wish(world, group)
+    connection = first.got
+    assert connection is not None
+    keep_place(connection)
+    connection.leave(False)
+    world.pools.grow(group)
+    assert world.run() == 0
+    assert not second.done()
+    free_place(connection)
+    gave_away(world.pools, connection)
     world.run()
     assert second.done()
     assert world.used == [1]
