@@ -39,7 +39,6 @@ from hproxy.runtime import Runtime
 from hproxy.session.handover import Handover, Packed, descriptors_of
 from hproxy.session.multiplex import MultiplexDriver
 from hproxy.session.registry import Connection
-from hproxy.session.tethering import LATER
 
 __all__ = ["move_all", "receive"]
 
@@ -47,7 +46,7 @@ BATCH = 16
 HELLO_SEC = 10.0
 TAKE_SEC = 10.0
 POLL_SEC = 0.02
-AGAIN = f"{HandoverError.code}.{LATER}"
+AGAIN = "handover.later"
 """What was refused with it is offered again."""
 HOPELESS = ("TLS", "own connection")
 """Reasons to stay that do not end."""

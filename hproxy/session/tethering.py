@@ -29,10 +29,7 @@ from hproxy.protocols.model import Side
 from hproxy.session.registry import Connection
 from hproxy.session.services import Services
 
-__all__ = ["LATER", "Tethering"]
-
-LATER = "later"
-"""The code of a refusal that need not be the last word."""
+__all__ = ["Tethering"]
 
 
 class Tethering:
@@ -93,7 +90,7 @@ class Tethering:
         known = shared.opening.facts.get(backend)
         if known is None:
             # There was no place for a connection that asks it, or it did not answer.
-            raise HandoverError(f"{backend} is not known yet", code=LATER)
+            raise HandoverError(f"{backend} is not known yet", code="later")
         return bucket, known
 
     def give(self, connection: Connection, bucket: Any, fd: int, there: Mapping[str, Any]) -> None:
