@@ -75,6 +75,11 @@ cdef class Server:
 
 
 @cython.final
+cdef class Shelf:
+    pass
+
+
+@cython.final
 cdef class Bucket:
 
     def __init__(self, Server server not None, Group group not None):
@@ -82,31 +87,37 @@ cdef class Bucket:
         self.group = group
         self.matching = {}
 
-    cdef list shelf(self, object settings):
-        """The idle connections set like that, to be changed.
+    cdef int turn_to(self, Shelf shelf) except -1:
+        """It is the one in use: only that may be empty, another one is thrown away then.
 
-        That of the last call stays when it is empty: most statements take the connection the one
-        before gave back, and need neither a look-up nor a list made and thrown away."""
-        cdef list found
-        if settings is self.recent and self.recent_shelf is not None:
-            return self.recent_shelf
-        found = <list>self.matching.get(settings)
-        if found is None:
-            found = self.matching[settings] = []
-        if self.recent_shelf is not None and not self.recent_shelf and \
-                self.recent_shelf is not found:
-            del self.matching[self.recent]
-        self.recent = settings
-        self.recent_shelf = found
-        return found
+        Most statements take the connection the one before gave back, and need neither a look-up
+        nor a shelf made and thrown away."""
+        cdef Shelf before = self.recent
+        self.recent = shelf
+        if before is not None and before is not shelf and before.top is None:
+            del self.matching[before.settings]
+        return 0
 
     cdef int push(self, BackendConnection connection) except -1:
         """It is idle from now on."""
-        self.shelf(connection.settings).append(connection)
+        cdef Shelf shelf = self.recent
+        cdef BackendConnection under
+        if shelf is None or shelf.settings is not connection.settings:
+            shelf = <Shelf>self.matching.get(connection.settings)
+            if shelf is None:
+                shelf = Shelf.__new__(Shelf)
+                shelf.settings = connection.settings
+                self.matching[connection.settings] = shelf
+            self.turn_to(shelf)
+        under = shelf.top
+        if under is not None:
+            under.over = connection
+            connection.under = under
+        shelf.top = connection
+        connection.shelf = shelf
         connection.is_idle = True
-        connection.older = self.newest
-        connection.newer = None
         if self.newest is not None:
+            connection.older = self.newest
             self.newest.newer = connection
         else:
             self.oldest = connection
@@ -117,34 +128,43 @@ cdef class Bucket:
 
     cdef int take(self, BackendConnection connection) except -1:
         """It is idle no longer."""
-        cdef list same = self.shelf(connection.settings)
+        cdef Shelf shelf = connection.shelf
         cdef BackendConnection older = connection.older, newer = connection.newer
-        if same[len(same) - 1] is connection:
-            same.pop()
-        else:
-            same.remove(connection)
+        cdef BackendConnection under = connection.under, over = connection.over
         connection.is_idle = False
+        connection.shelf = None
+        if over is not None:
+            over.under = under
+            connection.over = None
+        else:
+            shelf.top = under
+        if under is not None:
+            under.over = over
+            connection.under = None
         if newer is not None:
             newer.older = older
+            connection.newer = None
         else:
             self.newest = older
         if older is not None:
             older.newer = newer
+            connection.older = None
         else:
             self.oldest = newer
-        connection.older = connection.newer = None
         self.idle -= 1
         self.server.idle -= 1
+        if shelf is not self.recent:
+            self.turn_to(shelf)
         return 0
 
     cdef BackendConnection match(self, object settings):
         """The idle connection set like that that was used last, or None."""
-        cdef list same
-        if settings is self.recent and self.recent_shelf is not None:
-            same = self.recent_shelf
-        else:
-            same = <list>self.matching.get(settings)
-        return <BackendConnection>same[len(same) - 1] if same else None
+        cdef Shelf shelf = self.recent
+        if shelf is None or shelf.settings is not settings:
+            shelf = <Shelf>self.matching.get(settings)
+            if shelf is None:
+                return None
+        return shelf.top
 
     cpdef bint enter(self) noexcept:
         """A place for one more connection, which is on its way; False: there is none."""

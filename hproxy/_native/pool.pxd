@@ -42,6 +42,11 @@ cdef class Server:                     # one backend of one hostgroup
     cdef bint room_left(self) noexcept
 
 
+cdef class Shelf:                      # idle connections of one bucket that are set alike
+    cdef object settings
+    cdef BackendConnection top          # the latest used; the others are under it
+
+
 cdef class Bucket:                     # connections of one group to one server
     cdef readonly Server server
     cdef readonly Group group
@@ -50,13 +55,12 @@ cdef class Bucket:                     # connections of one group to one server
     cdef public Py_ssize_t owed         # to be handed to other groups as they come back
     cdef readonly Py_ssize_t leaving
     cdef readonly Py_ssize_t idle
-    cdef dict matching                  # settings -> idle connections, the latest used last
-    cdef object recent                  # the settings asked for last,
-    cdef list recent_shelf              # and theirs, which alone may be empty
+    cdef dict matching                  # settings -> Shelf
+    cdef Shelf recent                   # the one used last, which alone may be empty
     cdef BackendConnection newest       # idle ones by their last use
     cdef BackendConnection oldest
 
-    cdef list shelf(self, object settings)
+    cdef int turn_to(self, Shelf shelf) except -1
     cdef int push(self, BackendConnection connection) except -1
     cdef int take(self, BackendConnection connection) except -1
     cdef BackendConnection match(self, object settings)
@@ -115,7 +119,10 @@ cdef class BackendConnection(Owner):
     cdef bint is_idle
     cdef readonly bint gone             # closed, or about to be
     cdef readonly bint leaving          # QUIT was sent, the server has not closed yet
-    cdef BackendConnection newer
+    cdef Shelf shelf                    # where it lies while it is idle,
+    cdef BackendConnection over         # its neighbours there,
+    cdef BackendConnection under
+    cdef BackendConnection newer        # and those in its bucket
     cdef BackendConnection older
 
     cdef int lost(self, str reason) except -1

@@ -71,6 +71,10 @@ class Server:
     def room(self) -> bool: ...
 
 @final
+class Shelf:
+    """The idle connections of a bucket that are set alike."""
+
+@final
 class Bucket:
     """The connections of one group to one server."""
 

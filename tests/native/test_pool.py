@@ -137,6 +137,16 @@ def test_settings_are_matched_by_identity() -> None:
     assert pool.ask(other).got is None
 
 
+def test_equal_settings_that_are_two_objects_lose_no_connection() -> None:
+    pool = Pool()
+    one, same = (1, int("2")), (1, int("2"))
+    first = pool.connect(settings=one)
+    assert pool.ask(one).got is first
+    second = pool.connect(settings=same)
+    pool.connect(settings=object())
+    assert pool.ask(same).got is second
+
+
 def test_one_may_be_taken_from_the_middle() -> None:
     pool = Pool()
     connections = [pool.connect() for _ in range(5)]
