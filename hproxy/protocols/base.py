@@ -75,8 +75,8 @@ class LoginResult:
     """What the last password of this connection was mixed with; COM_CHANGE_USER needs it."""
     plugin: bytes = b""
     compression: Any = None
-    """The codec agreed on with the client, in force from our OK on; None for none. Where the
-    machine itself sends or reads that OK, it starts compression by itself."""
+    """The codec agreed on with this peer, in force from the OK on; None for none. Where the machine
+    itself sends or reads that OK, it starts compression by itself."""
     proof: bytes = b""
     """What our OK says to vouch for our certificate (MariaDB 11.4+ clients want it)."""
     reply: bytes = b""

@@ -217,6 +217,107 @@ def test_an_open_cursor(play: Callable[[Scene], None]) -> None:
     play(scene)
 
 
+def reasons_at(runtime: Any) -> list[str]:
+    return [row["reason"] for row in pin_rows(runtime.services)]
+
+
+def test_an_open_handler(play: Callable[[Scene], None], server: Server) -> None:
+    """HANDLER goes on where it was in its table."""
+
+    async def scene(both: Pair) -> None:
+        client = await both.ask(log_in, both)
+        with Side(server) as side, side.table("a INT PRIMARY KEY") as table:
+            side.run(f"INSERT INTO {table} VALUES (1), (2), (3)")
+            await both.ask(rows, client, f"HANDLER test.{table} OPEN AS h")
+            assert await both.ask(rows, client, "HANDLER h READ `PRIMARY` FIRST") == ((1,),)
+            assert reasons_at(both.old) == ["HANDLER"]
+            await both.move()
+            assert reasons_at(both.new) == ["HANDLER"]
+            assert await both.ask(rows, client, "HANDLER h READ `PRIMARY` NEXT") == ((2,),)
+            await both.ask(rows, client, "HANDLER h CLOSE")
+            await both.until(lambda: used_at(both.new) == 0)
+        await both.ask(client.close)
+
+    play(scene)
+
+
+def test_an_xa_transaction(play: Callable[[Scene], None], server: Server) -> None:
+    """It is ended, prepared and committed in the new worker."""
+
+    async def scene(both: Pair) -> None:
+        client = await both.ask(log_in, both)
+        with Side(server) as side, side.table("a INT") as table:
+            await both.ask(rows, client, "XA START 'moves'")
+            await both.ask(rows, client, f"INSERT INTO test.{table} VALUES (7)")
+            assert "XA" in reasons_at(both.old)
+            before = reasons(both.old)
+            await both.move()
+            assert reasons(both.new) == before
+            for sql in ("XA END 'moves'", "XA PREPARE 'moves'", "XA COMMIT 'moves'"):
+                await both.ask(rows, client, sql)
+            assert side.run(f"SELECT a FROM {table}") == ((7,),)
+            await both.until(lambda: not pin_rows(both.new.services))
+        await both.ask(client.close)
+
+    play(scene)
+
+
+def test_long_data_that_was_sent(play: Callable[[Scene], None]) -> None:
+    """A value that came in pieces, some before and some after it has moved, is one value."""
+
+    async def scene(both: Pair) -> None:
+        client = await both.ask(log_in, both)
+
+        def command(payload: bytes) -> None:
+            client._sock.sendall(len(payload).to_bytes(3, "little") + b"\0" + payload)
+            client._next_seq_id = 1
+
+        def packets(count: int) -> list[bytes]:
+            found = []
+            for _ in range(count):
+                size = int.from_bytes(client._rfile.read(3), "little")
+                client._rfile.read(1)
+                found.append(client._rfile.read(size))
+            return found
+
+        def prepared() -> None:
+            command(b"\x16SELECT ?")
+            packets(5)  # its head, a parameter, EOF, a column, EOF
+
+        def executed() -> bytes:
+            command(b"\x17\1\0\0\0\0\1\0\0\0" + b"\0\1\xfd\0")
+            return packets(5)[3]  # head, column, EOF, row, EOF
+
+        await both.ask(prepared)
+        await both.ask(command, b"\x18\1\0\0\0\0\0" + b"before ")
+        await both.until(lambda: reasons_at(both.old) == ["LONG_DATA"])
+        await both.move()
+        assert reasons_at(both.new) == ["LONG_DATA"]
+        await both.ask(command, b"\x18\1\0\0\0\0\0" + b"and after")
+        assert (await both.ask(executed)).endswith(b"before and after")
+        await both.until(lambda: not pin_rows(both.new.services))
+        await both.ask(client.close)
+
+    play(scene)
+
+
+def test_a_compressed_connection(tmp_path: Path, server: Server) -> None:
+    """The connection to the server goes on compressed."""
+
+    async def scene(both: Pair) -> None:
+        client = await both.ask(log_in, both)
+        await both.ask(rows, client, "CREATE TEMPORARY TABLE kept (a LONGTEXT)")
+        await both.ask(rows, client, "INSERT INTO kept VALUES (REPEAT('x', 100000))")
+        used = "SHOW SESSION STATUS LIKE 'Compression'"
+        assert (await both.ask(rows, client, used))[0][1] == "ON"
+        await both.move()
+        assert (await both.ask(rows, client, used))[0][1] == "ON"
+        assert await both.ask(rows, client, "SELECT a FROM kept") == (("x" * 100000,),)
+        await both.ask(client.close)
+
+    perform(tmp_path, server, scene, columns="compression = true")
+
+
 def test_nobody_can_take_its_place_on_the_way(play: Callable[[Scene], None]) -> None:
     """The server's limit holds over both: the connection counts here until it counts there."""
 

@@ -33,13 +33,16 @@ def handover_of(runtime: Runtime) -> Handover:
     return Handover(runtime.services, driver)
 
 
-def configuration(folder: Path, server: Server, name: str, more: str = "") -> Config:
+def configuration(
+    folder: Path, server: Server, name: str, more: str = "", columns: str = ""
+) -> Config:
     path = folder / f"{name}.toml"
     state = folder / name
     state.mkdir()
     path.write_text(
         f'[server]\nlisten_addr = "127.0.0.1:0"\ndata_dir = "{state}"\n'
-        f'[proxy]\nbackends = ["{server.address}"]\nsession_mode = "multiplex"\n'
+        f'[[mysql_servers]]\nhostname = "{server.host}"\nport = {server.port}\n{columns}\n'
+        '[proxy]\nsession_mode = "multiplex"\n'
         'monitor_username = "hproxy"\nmonitor_password = "hproxy"\n'
         f'[[mysql_users]]\nusername = "hproxy"\npassword = "hproxy"\n{more}'
     )
@@ -96,16 +99,21 @@ class Pair:
 
 
 @asynccontextmanager
-async def pair(folder: Path, server: Server, more: str = "") -> AsyncIterator[Pair]:
+async def pair(
+    folder: Path, server: Server, more: str = "", columns: str = ""
+) -> AsyncIterator[Pair]:
     """Both serve `server` within limits they share; each listens at a port of its own."""
+    old_config, new_config = (
+        configuration(folder, server, name, more, columns) for name in ("old", "new")
+    )
     fd = create(2)
     ledger = Ledger(fd)
     first = ledger.claim(os.getpid(), 2)
     shares = [Shares.join(os.dup(fd), first + slot, 2) for slot in range(2)]
     os.close(fd)
     async with (
-        working(configuration(folder, server, "old", more), Journal(), shares=shares[0]) as old,
-        working(configuration(folder, server, "new", more), Journal(), shares=shares[1]) as new,
+        working(old_config, Journal(), shares=shares[0]) as old,
+        working(new_config, Journal(), shares=shares[1]) as new,
     ):
         yield Pair(old, new)
 
@@ -113,11 +121,11 @@ async def pair(folder: Path, server: Server, more: str = "") -> AsyncIterator[Pa
 Scene = Callable[[Pair], Awaitable[None]]
 
 
-def perform(folder: Path, server: Server, scene: Scene, more: str = "") -> None:
-    """Play a scene before both workers."""
+def perform(folder: Path, server: Server, scene: Scene, more: str = "", columns: str = "") -> None:
+    """Play a scene before both workers; `columns` of the server's row."""
 
     async def whole() -> None:
-        async with pair(folder, server, more) as both:
+        async with pair(folder, server, more, columns) as both:
             await scene(both)
 
     asyncio.run(whole())

@@ -173,18 +173,20 @@ class BackendLogin(Machine):
         """The backend says yes, no, or wants something more."""
         payload, kind = event.payload, event.payload[0]
         if kind == OK:
-            capabilities = self.wanted.capabilities
+            capabilities, codec = self.wanted.capabilities, self.wanted.compression
             if self.response is not None:
                 capabilities = wide(self.response.capabilities, self.response.mariadb)
+                codec = None if self.packing is None else self.packing.codec
             facts = replace(
                 self.wanted,
                 capabilities=capabilities,
                 scramble=self.scramble,
                 plugin=self.plugin,
                 backend_id=self.backend_id,
+                compression=codec,
                 reply=payload,
             )
-            packed = () if self.packing is None else (Compress(BACKEND, self.packing.codec),)
+            packed = () if self.packing is None else (Compress(BACKEND, codec),)
             return self.to(BackendState.ENDED, *packed, Done(facts))
         if kind == ERR:
             return self._refused(payload)
