@@ -43,6 +43,22 @@ def used_at(runtime: Any) -> int:
     return sum(server.used for server in runtime.services.sharing.pools.servers.values())
 
 
+def send(client: Any, payload: bytes) -> None:
+    """A command as it is, whose answer is to be read."""
+    client._sock.sendall(len(payload).to_bytes(3, "little") + b"\0" + payload)
+    client._next_seq_id = 1
+
+
+def read(client: Any, count: int) -> list[bytes]:
+    """So many packets of the answer."""
+    found = []
+    for _ in range(count):
+        size = int.from_bytes(client._rfile.read(3), "little")
+        client._rfile.read(1)
+        found.append(client._rfile.read(size))
+    return found
+
+
 @pytest.mark.parametrize(
     ("begin", "check", "wanted", "end", "why"),
     [
@@ -179,17 +195,7 @@ def test_an_open_cursor(play: Callable[[Scene], None]) -> None:
         client = await both.ask(log_in, both)
         await both.ask(rows, client, "SET @a = 1")
 
-        def command(payload: bytes) -> None:
-            client._sock.sendall(len(payload).to_bytes(3, "little") + b"\0" + payload)
-            client._next_seq_id = 1
-
-        def packets(more: int) -> list[bytes]:
-            found = []
-            for _ in range(more):
-                size = int.from_bytes(client._rfile.read(3), "little")
-                client._rfile.read(1)
-                found.append(client._rfile.read(size))
-            return found
+        command, packets = partial(send, client), partial(read, client)
 
         def opened() -> None:
             command(b"\x16SELECT 1 UNION SELECT 2 UNION SELECT 3")
@@ -268,17 +274,7 @@ def test_long_data_that_was_sent(play: Callable[[Scene], None]) -> None:
     async def scene(both: Pair) -> None:
         client = await both.ask(log_in, both)
 
-        def command(payload: bytes) -> None:
-            client._sock.sendall(len(payload).to_bytes(3, "little") + b"\0" + payload)
-            client._next_seq_id = 1
-
-        def packets(count: int) -> list[bytes]:
-            found = []
-            for _ in range(count):
-                size = int.from_bytes(client._rfile.read(3), "little")
-                client._rfile.read(1)
-                found.append(client._rfile.read(size))
-            return found
+        command, packets = partial(send, client), partial(read, client)
 
         def prepared() -> None:
             command(b"\x16SELECT ?")
