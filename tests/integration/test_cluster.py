@@ -16,7 +16,7 @@ import pymysql
 import pytest
 
 from tests.support.console import Admin
-from tests.support.operated import Operated, operated, server_row
+from tests.support.operated import Operated, operated, sections, server_row
 from tests.support.process import eventually
 from tests.support.server import Server
 
@@ -114,6 +114,31 @@ def test_what_is_loaded_on_one_acts_on_the_other(nodes: list[Operated], mariadb:
         admin("DELETE FROM mysql_query_rules")
         admin("LOAD MYSQL QUERY RULES TO RUNTIME")
     same(one, other, "SELECT count(*) FROM runtime_mysql_query_rules")
+
+
+def test_workers_run_on_what_their_head_has_copied(tmp_path: Path, mariadb: Server) -> None:
+    """Services of processes: the head asks and is asked, and its workers serve by it."""
+    with ExitStack() as stack:
+        services = []
+        for name in ("a", "b"):
+            folder = tmp_path / name
+            folder.mkdir()
+            more = {"admin": {"address": "127.0.0.1:0", "credentials": ACCOUNT}}
+            made = sections(folder, server_row(mariadb), **more)
+            flags = ("--workers", "2")
+            services.append(stack.enter_context(Operated(folder, made, flags, single=False)))
+        join(services)
+        one, other = services
+        with one.admin() as admin:
+            admin("INSERT INTO mysql_query_rules (rule_id, active, match_pattern, error_msg) "
+                  "VALUES (1, 1, '^SELECT 4711', 'copied')")  # fmt: skip
+            admin("LOAD MYSQL QUERY RULES TO RUNTIME")
+        same(one, other, "SELECT * FROM runtime_mysql_query_rules")
+        for _ in range(4):  # of both workers
+            with other.client() as client:
+                assert "copied" in client.refused("SELECT 4711")[1]
+        with other.admin() as admin:
+            assert admin.one("SELECT count(*) FROM stats_proxysql_servers_status") == "2"
 
 
 def test_they_do_not_take_turns(nodes: list[Operated]) -> None:

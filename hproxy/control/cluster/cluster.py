@@ -146,8 +146,8 @@ class Cluster:
             self._failed(peer, error)
             return
         except Exception as error:  # what a peer sends ends nothing here
-            self._failed(peer, error)
-            self._log.exception("a peer cannot be understood", peer=str(peer))
+            if self._failed(peer, error):
+                self._log.error("internal error", task=f"look at {peer}", exception=repr(error))
             return
         peer.checks_ok += 1
         if peer.reason:
@@ -156,13 +156,16 @@ class Cluster:
         for name, seen in list(peer.seen.items()):
             await self._judge(address, peer, name, seen)
 
-    def _failed(self, peer: Peer, error: BaseException) -> None:
+    def _failed(self, peer: Peer, error: BaseException) -> bool:
+        """Whether that is news."""
         peer.checks_failed += 1
         peer.drop()
         reason = str(error) or type(error).__name__
-        if reason != peer.reason:
-            peer.reason = reason
-            self._log.warning("a peer cannot be asked", peer=str(peer), reason=reason)
+        if reason == peer.reason:
+            return False
+        peer.reason = reason
+        self._log.warning("a peer cannot be asked", peer=str(peer), reason=reason)
+        return True
 
     def _ours(self) -> dict[str, Checksum]:
         rows = self._door.own("runtime_checksums_values") or ()

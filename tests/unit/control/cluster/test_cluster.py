@@ -79,7 +79,7 @@ class FakeLog:
     def _say(self, event: str, **facts: Any) -> None:
         self.lines.append((event, facts))
 
-    info = warning = error = exception = _say
+    info = warning = error = _say
 
     def said(self, event: str) -> list[Mapping[str, Any]]:
         return [facts for line, facts in self.lines if line == event]
@@ -194,6 +194,7 @@ def test_nonsense_ends_nothing() -> None:
         world.load("a")
         (peer,) = world.cluster.peers
         await world.until(lambda: peer.checks_failed > 3)
+        assert len(world.log.said("internal error")) == 1
         node.answers[CHECKSUMS] = []
         await world.until(lambda: peer.checks_ok)
 
