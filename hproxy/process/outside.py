@@ -80,6 +80,7 @@ class Outside:
             self.begin(config)
             yield
         except HProxyError as error:
+            self.stopped()  # first: who hears of it may try again at once
             self._launch.failed(str(error))
             raise
         finally:

@@ -12,6 +12,7 @@ import pytest
 from hproxy.config.load import load_config
 from hproxy.config.section import DaemonOptions
 from hproxy.errors import ConfigError
+from hproxy.process.daemon import Launch
 from hproxy.process.notify import Notifier
 from hproxy.process.outside import Outside
 from hproxy.process.pid_file import PidFile
@@ -38,6 +39,23 @@ def test_the_pid_file_is_there_from_the_start_to_the_end(tmp_path: Path) -> None
         Outside(DaemonOptions(pid_file=path)).begin(CONFIG)
     outside.stopped()
     assert not path.exists()
+
+
+def test_who_hears_of_a_failure_may_try_again_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "pid"
+    told = []
+    monkeypatch.setattr(Launch, "failed", lambda _, why: told.append((why, path.exists())))
+    with (
+        pytest.raises(ConfigError),
+        Outside(DaemonOptions(pid_file=path)).started(CONFIG),
+    ):
+        assert path.exists()
+        raise ConfigError("the port is in use")
+    ((why, there),) = told
+    assert "the port is in use" in why
+    assert not there
 
 
 def test_an_upgrade_has_the_pid_file_only_once_it_serves(tmp_path: Path) -> None:
