@@ -47,12 +47,14 @@ def test_who_hears_of_a_failure_may_try_again_at_once(
     path = tmp_path / "pid"
     told = []
     monkeypatch.setattr(Launch, "failed", lambda _, why: told.append((why, path.exists())))
-    with (
-        pytest.raises(ConfigError),
-        Outside(DaemonOptions(pid_file=path)).started(CONFIG),
-    ):
-        assert path.exists()
-        raise ConfigError("the port is in use")
+
+    def begun() -> None:
+        with Outside(DaemonOptions(pid_file=path)).started(CONFIG):
+            assert path.exists()
+            raise ConfigError("the port is in use")
+
+    with pytest.raises(ConfigError):
+        begun()
     ((why, there),) = told
     assert "the port is in use" in why
     assert not there
