@@ -179,7 +179,7 @@ class Pools:
     def grow(self, group: Group) -> None:
         """Sessions wait: open what may be opened, or see to it that there will be room."""
         key: GroupKey = group.key
-        if self.closed or (key.failures and self.clock() < key.retry_at):
+        if self.closed or self._rests(group):
             return
         while group.grows:
             # One that fails tells as much as all of them.
@@ -200,8 +200,14 @@ class Pools:
 
     def spread(self, group: Group, bucket: Bucket) -> None:
         """A server was drawn to which the group has no connection, though others serve it."""
-        if not self.closed and not group.key.failures and self._allowed(group):
+        if not self.closed and not self._rests(group) and self._allowed(group):
             self._begin(group, bucket)
+
+    def _rests(self, group: Group) -> bool:
+        """Whether it has just failed to open one. No longer than that: who has idle connections
+        elsewhere opens no other whose success would say that the server is back."""
+        key: GroupKey = group.key
+        return bool(key.failures) and self.clock() < key.retry_at
 
     def _begin(self, group: Group, bucket: Bucket) -> bool:
         """False: other workers were quicker to take the place."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from hproxy.errors import ConnectError
 from hproxy.pool import PoolSettings
 from hproxy.topology import Status
 from tests.support.pool_world import NO_SCHEMA, SHOP, Settings, Wish, World, idle
@@ -126,6 +127,27 @@ def test_one_that_fails_is_told_and_tried_again_later() -> None:
     world.run()
     assert wish.got is not None
     assert (group.key.failures, group.key.last_error) == (0, None)
+
+
+def test_a_server_that_was_down_is_tried_again_though_nobody_waits() -> None:
+    world = World(10, 10)
+    group = world.group()
+    (wish,) = world.wishes(group, 1)
+    world.run()
+    assert wish.got is not None
+    wish.back()
+    empty = next(bucket for bucket in group.buckets if not bucket.opened)
+    world.refusal = ConnectError("down")
+    world.pools.spread(group, empty)
+    world.run()
+    assert len(world.failures) == 1
+    world.pools.spread(group, empty)
+    assert world.run() == 0  # not at once
+    world.refusal = None
+    world.offset += 1.0
+    world.pools.spread(group, empty)
+    assert world.run() == 1
+    assert empty.opened == 1
 
 
 def test_opening_is_throttled() -> None:
