@@ -191,6 +191,7 @@ class Head:
             for part in (self.http, self.server):
                 if part is not None:
                     part.listeners.close()
+        await self._reloading.rest()
         if self.console is not None:
             await self._held.enter_async_context(self.console.turn())
         await self._alone()
@@ -208,6 +209,7 @@ class Head:
     async def resume(self) -> None:
         """There is no next version: as before `release`."""
         await self._held.aclose()
+        self._reloading.wake()
         if self.server is not None:
             self.server.listeners.wake()
         if self.http is not None:
@@ -238,11 +240,12 @@ class Head:
 
     async def stop(self) -> None:
         """End it all, operators' connections included."""
-        await self._alone()
         if self.http is not None:
             await self.http.stop()
         if self.server is not None:
             await self.server.close()
+        await self._reloading.rest()
+        await self._alone()  # now: what operators loaded until then may have named peers
         self._runtime.services.roles = None
         await self.monitor.stop()
         await self.scheduler.stop()

@@ -57,6 +57,7 @@ class Reloading:
         self.file: Config | None = None
         """What the file said when it was read last."""
         self._turn = asyncio.Lock()
+        self._rests = False
 
     async def begin(self, file: Config | None = None) -> None:
         """`file` was read for what runs; by default it is what the file says now, or an operator
@@ -70,6 +71,18 @@ class Reloading:
     def _read(self) -> Config:
         """The file as it is now, under environment and flags. Raises ConfigError."""
         return load_config(self._origin.path, self._origin.flags, os.environ)
+
+    async def rest(self) -> None:
+        """What is under way is finished; nothing is read anew until `wake`."""
+        if not self._rests:
+            await self._turn.acquire()
+            self._rests = True
+
+    def wake(self) -> None:
+        """Go on; who asked meanwhile is served."""
+        if self._rests:
+            self._rests = False
+            self._turn.release()
 
     async def order(self) -> str:
         """As an operator's order. Raises AdminError."""

@@ -71,6 +71,8 @@ class Cluster:
         self._uuid = str(uuid4())
         self._peers: dict[Address, Peer] = {}
         self._tasks: dict[Address, asyncio.Task[None]] = {}
+        self._running: set[asyncio.Task[None]] = set()
+        """Those, and one that brings what it was told without its row to its end."""
         self._turn = asyncio.Lock()
         self._told: dict[Key, str] = {}
         """What was said of a module of a peer, so that it is said once."""
@@ -93,15 +95,20 @@ class Cluster:
                 )
                 name = f"cluster peer {peer}"
                 loop = asyncio.get_running_loop()
-                self._tasks[address] = loop.create_task(self._follow(address, peer), name=name)
+                task = loop.create_task(self._follow(address, peer), name=name)
+                self._tasks[address] = task
+                self._running.add(task)
+                task.add_done_callback(self._running.discard)
             peer.weight, peer.comment = row["weight"], row["comment"]
 
     async def stop(self) -> None:
         """Ask nobody any more."""
-        tasks = list(self._tasks.values())
         for address in list(self._peers):
             self._drop(address)
-        await asyncio.gather(*tasks, return_exceptions=True)
+        running = list(self._running)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
     def _drop(self, address: Address) -> None:
         self._peers.pop(address)
@@ -154,7 +161,10 @@ class Cluster:
             peer.reason = ""
             self._log.info("a peer is there again", peer=str(peer))
         for name, seen in list(peer.seen.items()):
-            await self._judge(address, peer, name, seen)
+            try:
+                await self._judge(address, peer, name, seen)
+            except Exception as error:  # nor does what one module of it brings
+                self._tell((address, name), f"internal error: {error!r}")
 
     def _failed(self, peer: Peer, error: BaseException) -> bool:
         """Whether that is news."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import apsw
@@ -40,6 +41,28 @@ def test_samples_and_the_console_share_a_new_file(run: Run, tmp_path: Path) -> N
                 assert journal.told("admin port open")
             finally:
                 await head.stop()
+
+    run(work())
+
+
+def test_a_reload_under_way_is_finished_before_the_end(run: Run, tmp_path: Path) -> None:
+    """HUP and at once TERM: what it works with is there until it has answered."""
+
+    async def work() -> None:
+        file = tmp_path / "hproxy.toml"
+        file.write_text(
+            f'[server]\nlisten_addr = "{HERE}:0"\ndata_dir = "{tmp_path}"\n'
+            '[proxy]\nmode = "mysql"\n[[mysql_servers]]\nhostname = "db"\n'
+        )
+        async with working(config(tmp_path)) as runtime:
+            store = Store.open(tmp_path / "store.db")
+            head = Head(runtime, store, Origin(path=file), Journal())
+            await head.start()
+            reload = asyncio.ensure_future(head.reload())
+            await asyncio.sleep(0)  # it has begun
+            assert not reload.done()
+            await head.stop()
+            assert "rows changed" in reload.result().text
 
     run(work())
 

@@ -56,6 +56,7 @@ class FakeDoor:
         self.rows: list[tuple[Any, ...]] = [MINE]
         self.adopted: list[tuple[str, str, Any, bool]] = []
         self.error: Exception | None = None
+        self.meanwhile: Callable[[], Awaitable[None]] | None = None
 
     async def adopt(
         self, peer: str, module: str, rows: Any, value: str, epoch: int, *, save: bool
@@ -63,6 +64,8 @@ class FakeDoor:
         self.adopted.append((peer, module, rows, save))
         if self.error is not None:
             raise self.error
+        if self.meanwhile is not None:
+            await self.meanwhile()
         self.rows = [("mysql_users", 3, epoch, value)]
 
     def age(self, module: str, value: str, epoch: int) -> None:
@@ -185,6 +188,55 @@ def test_one_that_cannot_be_asked_is_told_once_and_again_when_it_is_there() -> N
         assert peer.checks_ok
 
     play(World(a=Node(1, "0xA")), scene)
+
+
+def test_what_fails_within_ends_nothing() -> None:
+    async def scene(world: World) -> None:
+        world.door.error = KeyError("x")
+        world.load("a")
+        await world.until(lambda: len(world.door.adopted) >= 2)
+        world.door.error = None
+        await world.until(lambda: world.log.said("configuration copied from a peer"))
+        (told,) = world.log.said("a peer's configuration is not copied")
+        assert told["reason"] == "internal error: KeyError('x')"
+
+    play(World(a=Node(9, "0xB")), scene)
+
+
+def test_a_copy_that_removes_its_own_peer_is_brought_to_its_end() -> None:
+    async def scene(world: World) -> None:
+        async def meanwhile() -> None:
+            world.load()
+            await asyncio.sleep(0)
+
+        world.door.meanwhile = meanwhile
+        world.load("a")
+        await world.until(lambda: world.log.said("configuration copied from a peer"))
+        assert world.cluster.peers == ()
+
+    play(World(a=Node(9, "0xB")), scene)
+
+
+def test_stop_ends_a_copy_that_has_removed_its_own_peer() -> None:
+    """Whoever stops us closes next what a copy works with."""
+    ends: list[str] = []
+
+    async def scene(world: World) -> None:
+        async def meanwhile() -> None:
+            world.load()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(0)
+                ends.append("cancelled")
+
+        world.door.meanwhile = meanwhile
+        world.load("a")
+        await world.until(lambda: world.door.adopted)
+        await world.cluster.stop()
+        assert ends == ["cancelled"]
+
+    play(World(a=Node(9, "0xB")), scene)
 
 
 def test_nonsense_ends_nothing() -> None:
