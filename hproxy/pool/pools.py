@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pools of a worker: who may open how many backend connections, and when they are closed.
 
-    grow ── room? ── open ──> given to who waits longest
+    grow ── room? (opening.py) ── open ──> given to who waits longest
       └ none: another group has more than we, or idle ones ──> theirs is closed first
     retire   a connection is at its end ──> departed: its place goes to who has least of it
-    tick     pings, ages, keeps `free_connections_pct` idle, shares out, lets servers back in
+    tick     pings, ages, keeps `free_connections_pct` idle, shares out (upkeep.py)
 
 Where workers share a ledger (`shares`), limits hold over all of them: who waits while others have
 what there is says so, and they lend it (lending.py).
@@ -24,12 +24,13 @@ from typing import Any, Protocol
 from hproxy._native.phases import PhaseTable
 from hproxy._native.pool import Applicant, BackendConnection, Bucket, Group, Server
 from hproxy.errors import PoolTimeout
-from hproxy.pool import lending
-from hproxy.pool.change import drop_gone, replaced
+from hproxy.pool import lending, upkeep
+from hproxy.pool.change import replaced
+from hproxy.pool.opening import MOST_AT_ONCE, allowed, choose, enter, opened
 from hproxy.pool.report import Count, Given, rows
 from hproxy.pool.settings import PoolSettings
 from hproxy.pool.shares import Row, Shares
-from hproxy.pool.sharing import same_account, share, spare
+from hproxy.pool.sharing import spare
 from hproxy.topology import Backend, HostgroupAttributes, Status, Topology
 
 __all__ = ["GroupKey", "Opener", "Pools"]
@@ -101,7 +102,8 @@ class Pools:
     """Where the time of statements goes, by hostgroup."""
     delayed: int = 0
     """Times that a group had to wait for what throttling or its account's limit allows."""
-    _opened_in_second: dict[int, tuple[int, int]] = field(default_factory=dict)
+    opened_in_second: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """When the newest connection of a hostgroup was opened, and how many in that second."""
     leaving: set[Backend] = field(default_factory=set)
     """Gone from the configuration, with connections that are still open."""
 
@@ -185,23 +187,23 @@ class Pools:
             # One that fails tells as much as all of them.
             if group.connecting >= (1 if key.failures else MOST_AT_ONCE):
                 return
-            if not self._allowed(group):
+            if not allowed(self, group):
                 self.delayed += not group.full
                 group.full = True
                 lending.ask_for_account(self, group)
                 return
-            bucket = self._choose(group)
+            bucket = choose(self, group)
             if bucket is None:
                 self._make_room(group)
                 lending.ask(self, group)
                 return
-            if not self._begin(group, bucket):
+            if not self.begin(group, bucket):
                 return
 
     def spread(self, group: Group, bucket: Bucket) -> None:
         """A server was drawn to which the group has no connection, though others serve it."""
-        if not self.closed and not self._rests(group) and self._allowed(group):
-            self._begin(group, bucket)
+        if not self.closed and not self._rests(group) and allowed(self, group):
+            self.begin(group, bucket)
 
     def _rests(self, group: Group) -> bool:
         """Whether it has just failed to open one. No longer than that: who has idle connections
@@ -209,65 +211,12 @@ class Pools:
         key: GroupKey = group.key
         return bool(key.failures) and self.clock() < key.retry_at
 
-    def _begin(self, group: Group, bucket: Bucket) -> bool:
+    def begin(self, group: Group, bucket: Bucket) -> bool:
         """False: other workers were quicker to take the place."""
-        if not self._entered(group, bucket):
+        if not enter(self, group, bucket):
             return False
         self.spawn(self.open_in(group, bucket), f"connection to {bucket.server.backend}")
         return True
-
-    def _entered(self, group: Group, bucket: Bucket) -> bool:
-        """Whether there was a place for one more connection, which is on its way now."""
-        if not self._in_time(group.key.hostgroup) or not bucket.enter():
-            return False
-        group.key.grew_at = now = self.clock()
-        second = int(now)
-        at, opened = self._opened_in_second.get(group.key.hostgroup, (second, 0))
-        self._opened_in_second[group.key.hostgroup] = (second, opened + 1 if at == second else 1)
-        bucket.connecting += 1
-        return True
-
-    def _in_time(self, hostgroup: int) -> bool:
-        """Whether throttling lets one more be opened, of all workers together."""
-        limit = self.attributes[hostgroup].throttle_connections_per_sec
-        row = self.shares.hostgroup(hostgroup) if limit < UNTHROTTLED else None
-        return row is None or row.passes(int(self.clock()), limit)
-
-    def _choose(self, group: Group, servers: Collection[Backend] | None = None) -> Bucket | None:
-        """The server with the least connections for its weight, among those with room."""
-        members = [b for b in group.buckets if b.server.weight > 0]
-        if servers is not None:
-            members = [b for b in members if b.server.backend in servers]
-        if not any(b.server.online for b in members):
-            # As a last resort those that failed are tried again, who failed first before others.
-            health = self.topology.health
-            shunned = [b for b in members if self._shunned(b) and b.server.room]
-            return min(shunned, key=lambda b: health[b.server.backend].shunned_until, default=None)
-        fit = [b for b in members if b.server.online and b.server.room]
-        return min(fit, key=lambda b: (b.opened + b.connecting + 1) / b.server.weight, default=None)
-
-    def _shunned(self, bucket: Bucket) -> bool:
-        return self.topology.status(bucket.server.backend) is Status.SHUNNED
-
-    def _allowed(self, group: Group) -> bool:
-        """Whether throttling and the account's own limit let one more be opened."""
-        hostgroup: int = group.key.hostgroup
-        second = int(self.clock())
-        at, opened = self._opened_in_second.get(hostgroup, (second, 0))
-        if at == second and opened >= self.attributes[hostgroup].throttle_connections_per_sec:
-            return False
-        limit = self.user_limits.get(group.key.account.username)
-        if limit is None:
-            return True
-        if group.row is not None and not group.row.has_room(limit):
-            return False
-        own = [b for b in self if same_account(b.group, group)]
-        if sum(b.opened + b.connecting + b.leaving for b in own) < limit:
-            return True
-        if not any(b.leaving for b in own):
-            others = [b for b in own if b.group is not group]
-            self._close_idle(group, others)
-        return False
 
     # -- sharing -----------------------------------------------------------------
 
@@ -277,10 +226,10 @@ class Pools:
             server = bucket.server
             if server.online and group.waiting > group.connecting + server.leaving:
                 others = [b for b in self if b.server is server and b.group is not group]
-                if self._close_idle(group, others):
+                if self.close_idle(group, others):
                     return
 
-    def _close_idle(self, group: Group, others: list[Bucket]) -> bool:
+    def close_idle(self, group: Group, others: list[Bucket]) -> bool:
         """Close what was idle longest, unless its group needs it as much."""
         found = spare(list(self), group, others, self.clock())
         if found is None:
@@ -291,8 +240,8 @@ class Pools:
     async def open_in(self, group: Group, bucket: Bucket) -> None:
         # Set up for who will get it: nothing is left to align then.
         who = group.first_waiter()
-        connection = await self._opened(
-            group, bucket, who.settings if who is not None else group.key.settings, who
+        connection = await opened(
+            self, group, bucket, who.settings if who is not None else group.key.settings, who
         )
         if connection is None:
             self.grow(group)
@@ -320,51 +269,14 @@ class Pools:
     ) -> BackendConnection | None:
         """A connection that nobody had before, to one of these servers; None where none may be
         opened, or none could be."""
-        if self.closed or not self._allowed(group):
+        if self.closed or not allowed(self, group):
             return None
-        bucket = self._choose(group, servers)
-        if bucket is None or not self._entered(group, bucket):
+        bucket = choose(self, group, servers)
+        if bucket is None or not enter(self, group, bucket):
             return None
-        connection = await self._opened(group, bucket, settings, None)
+        connection = await opened(self, group, bucket, settings, None)
         if connection is not None:
             group.acquired += 1
-        return connection
-
-    async def _opened(
-        self, group: Group, bucket: Bucket, settings: Any, who: Any
-    ) -> BackendConnection | None:
-        """A connection in the place that was entered; None, and all is told, when it fails."""
-        key: GroupKey = group.key
-        backend = bucket.server.backend
-        begun = self.clock()
-        try:
-            connection = await self.opener.open(key, bucket, settings)
-        except BaseException as error:
-            bucket.connecting -= 1
-            bucket.leave()
-            self.shares.freed(bucket.server.row)
-            self.shares.freed(group.row)
-            if not isinstance(error, Exception):
-                raise
-            self.counts[backend].failed += 1
-            blameless = self.failed(group, error, who) and who is not None
-            if not blameless:
-                key.failures += 1
-                key.last_error = error
-                key.retry_at = self.clock()
-                if bucket.server.online or not any(b.server.online for b in group.buckets):
-                    key.retry_at += RETRY_SEC  # by tick
-            return None
-        bucket.connecting -= 1
-        bucket.opened += 1
-        key.failures = 0
-        key.last_error = None
-        if self.settings.connection_max_age:
-            connection.retire_at = connection.opened_at + self.settings.connection_max_age
-        self.counts[backend].opened += 1
-        if group.times is not None:
-            group.times.connected(round((self.clock() - begun) * 1e9))
-        self.topology.opened(backend)
         return connection
 
     # -- closing -----------------------------------------------------------------
@@ -436,10 +348,10 @@ class Pools:
         """The first of what a group may open, so that the next may have some too."""
         if self.closed or group.key.failures:
             return
-        if group.grows and group.connecting == 0 and self._allowed(group):
-            bucket = self._choose(group)
+        if group.grows and group.connecting == 0 and allowed(self, group):
+            bucket = choose(self, group)
             if bucket is not None:
-                self._begin(group, bucket)
+                self.begin(group, bucket)
 
     def nudged(self, row: Row) -> None:
         """Another worker waits for a place in `row`, or has left one."""
@@ -478,19 +390,7 @@ class Pools:
 
     def tick(self) -> None:
         """Once a second, and while sessions wait more often."""
-        now = self.clock()
-        drop_gone(self)
-        for server in self.servers.values():
-            # Its own backend, not the key: that is as it was when the server was first met.
-            server.online = self.topology.fit(server.backend, now)
-        share(list(self), list(self.groups.values()))
-        lending.tick(self)
-        for group in list(self.groups.values()):
-            if group.waiting:
-                self.grow(group)
-            self._warm(group)
-        for bucket in list(self):
-            self._prune(bucket, now)
+        upkeep.tick(self)
 
     def rows(self) -> list[dict[str, Any]]:
         """One row per hostgroup, backend and user, for reports."""
@@ -502,54 +402,3 @@ class Pools:
         for bucket in self:
             for connection in bucket.connections():
                 self.part(connection, polite=True)
-
-    def _warm(self, group: Group) -> None:
-        attributes = self.attributes[group.key.hostgroup]
-        if not attributes.connection_warming or group.key.failures:
-            return
-        for bucket in group.buckets:
-            wanted = self.shares.part(attributes.idle_limit(bucket.server.limit))
-            server = bucket.server
-            # Of all groups together, as they are pruned: else one undoes what the other did.
-            while server.opened - server.leaving < wanted and server.online and server.room:
-                if bucket.connecting >= MOST_AT_ONCE or not self._allowed(group):
-                    return
-                if not self._begin(group, bucket):
-                    break
-
-    def _prune(self, bucket: Bucket, now: float) -> None:
-        """Too many idle, too old, or silent for long enough to be asked."""
-        server = bucket.server
-        attributes = self.attributes[bucket.group.key.hostgroup]
-        keep = self.shares.part(attributes.idle_limit(server.limit))
-        idle = bucket.connections()
-        for connection in reversed(idle):
-            if self.settings.expired(now - connection.opened_at) or (
-                server.idle > keep and now - connection.used_at >= IDLE_SPARE_SEC
-            ):
-                self.retire(connection)
-            elif (
-                self.settings.ping_due(now - max(connection.used_at, connection.asked_at))
-                and connection.reserve()
-            ):
-                connection.asked_at = now
-                self.spawn(self._ping(connection), f"ping of {server.backend}")
-
-    async def _ping(self, connection: BackendConnection) -> None:
-        if await self.opener.ping(connection):
-            connection.bucket.group.give(connection, used=False)
-        else:
-            self.log.info(
-                "idle connection does not answer", backend=str(connection.bucket.server.backend)
-            )
-            self.retire(connection, polite=False)
-
-
-IDLE_SPARE_SEC = 10.0
-"""How long an idle connection beyond the share that is kept stays for a next burst."""
-UNTHROTTLED = 1_000_000
-"""Connections per second: the default, at which nobody needs to ask the other workers."""
-RETRY_SEC = 0.2
-"""Between two tries to open a connection, while they fail."""
-MOST_AT_ONCE = 64
-"""Logins under way for one group: sessions are served meanwhile, and need no connection then."""

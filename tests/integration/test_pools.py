@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from hproxy.pool import pools
+from hproxy.pool import upkeep
 from hproxy.runtime import Runtime
 from tests.support.gateway import Gateway
 from tests.support.pooled import Client, ServerError, client, clients, go, pooled, row, until
@@ -375,7 +375,7 @@ def test_a_dead_backend_is_tried_once_at_a_time(tmp_path: Path, mariadb: Server)
 def test_idle_ones_beyond_the_share_are_closed(
     tmp_path: Path, mariadb: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pools, "IDLE_SPARE_SEC", 2.0)
+    monkeypatch.setattr(upkeep, "IDLE_SPARE_SEC", 2.0)
 
     async def work() -> None:
         async with (
