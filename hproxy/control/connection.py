@@ -137,9 +137,12 @@ class Connections:
         connections: set[Any] = self.state.connections
         for one in list(connections):
             one.shutdown()
-        if self.state.tasks:
-            await asyncio.wait(set(self.state.tasks), timeout=grace_sec)
-        for task in list(self.state.tasks):
+        tasks = set(self.state.tasks)
+        if tasks:
+            await asyncio.wait(tasks, timeout=grace_sec)
+        for task in tasks:
             task.cancel()
+        if tasks:  # what they have open is closed before what it belongs to
+            await asyncio.wait(tasks, timeout=grace_sec)
         for one in list(connections):
             one.cut()

@@ -26,7 +26,7 @@ from tests.support.aside import aside
 from tests.support.console import FakePort, check_regex
 from tests.support.worker import Journal
 
-__all__ = ["READER", "TOKEN", "Answer", "Api", "ServicePort", "api"]
+__all__ = ["ANSWER_S", "READER", "TOKEN", "Answer", "Api", "ServicePort", "api"]
 
 HERE = "127.0.0.1"
 TOKEN = "0123456789abcdef0123"

@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import pytest
 
-from hproxy.control import server
+from hproxy.control import server, serving
 from hproxy.errors import ConfigError
-from tests.support.api import Api, api
+from tests.support.api import ANSWER_S, Api, ServicePort, api
 from tests.support.certificate import certificate_pem
 from tests.support.process import eventually
 
@@ -200,3 +202,34 @@ def test_it_ends_although_somebody_stays(tmp_path: Path) -> None:
     with idle, half:
         ended(idle)
         ended(half)
+
+
+class SlowPort(ServicePort):
+    """One whose state takes for ever, and some time when nobody waits for it any more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = self.over = False
+
+    async def status(self) -> dict[str, Any]:
+        self.asked = True
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.05)
+            self.over = True
+        return {}
+
+
+def test_an_answer_that_takes_too_long_is_over_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it works with is closed right after."""
+    monkeypatch.setattr(serving, "GRACE_SEC", 0.1)
+    port = SlowPort()
+    with api(tmp_path, port=port) as served, served.connect() as sock:
+        sock.sendall(ASK.replace(b"live", b"ready"))
+        eventually(lambda: port.asked, "the request is handled")
+        stopping = asyncio.run_coroutine_threadsafe(served.server.stop(), served.loop)
+        stopping.result(ANSWER_S)
+        assert port.over
