@@ -19,6 +19,7 @@ from tests.conftest import running
 from tests.support.service import Probes, Service
 
 CLIENTS = 16
+WORKERS = ("worker 0", "worker 1")
 BACK_S = 5.0
 """A second is the promise, and `bench` measures it; this machine may run other tests as well."""
 OTHERS_S = 3.0
@@ -37,7 +38,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     server = running("mariadb")
     folder = tmp_path_factory.mktemp("service")
     log_file = folder / "hproxy.log"
-    with schema(server) as name, started(server, folder, 2, log_file) as proxy:
+    with schema(server) as name, started(server, folder, len(WORKERS), log_file) as proxy:
         where = {"host": proxy.host, "port": proxy.port}
         account = {"user": server.user, "password": server.password}
         with Load(server, proxy, name, CLIENTS) as load, Probes(where | account) as probes:
@@ -56,12 +57,12 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 )
 def test_a_lost_process_is_soon_replaced(scene: Scene, name: str, number: int) -> None:
     scene.service.ready()
+    victims = scene.probes.of(WORKERS.index(name)) if name in WORKERS else []
     began = monotonic()
     scene.service.hurt(name, number)
     assert scene.probes.settled(began) < BACK_S
     assert scene.probes.gap(began) < OTHERS_S
-    lost = scene.probes.lost(began)
-    assert len(lost) < len(scene.probes.each) if name != "head" else lost == []
+    assert scene.probes.lost(began) == victims
 
 
 def test_reloads_and_rotations_disturb_nobody_and_leave_nothing(scene: Scene) -> None:

@@ -2,7 +2,8 @@
 """What a client was told from greeting to end, frame by frame, without what never repeats.
 
 That is: the id and the salt of a greeting, the salt of another plugin, the present time, the
-salted hashes that Django's users have, and MariaDB's numbers of statements in errors.
+salted hashes that Django's users have, MariaDB's numbers of statements in errors, and at the end of
+a result whether an index was used: a server plans by what it estimates at the moment.
 """
 
 from __future__ import annotations
@@ -13,15 +14,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import zip_longest
 
+from hproxy.protocols.mysql.constants import ServerStatus
 from hproxy.protocols.mysql.handshake import AuthSwitchRequest, Greeting
 
 __all__ = ["difference", "frames"]
 
 HEAD = 4
 ERR = 0xFF
+END = b"\xfe"
 PLUGIN = re.compile(rb"\xfe(mysql_native_password|caching_sha2_password|client_ed25519)\0")
 HASH = re.compile(rb"pbkdf2_sha256\$\d+\$\w+\$[\w+/]+=*")
 SHOWN = 300
+FLAGS = slice(3, 5)
+PLANNED = ServerStatus.NO_GOOD_INDEX_USED | ServerStatus.NO_INDEX_USED
 
 
 def frames(stream: bytes) -> list[bytes]:
@@ -68,4 +73,9 @@ def comparable(frame: bytes, greeting: bool, now: re.Pattern[bytes]) -> bytes:
         return frame[:HEAD] + AuthSwitchRequest.parse(payload).plugin
     if payload[:1] == bytes([ERR]):
         return frame[3:HEAD] + re.sub(rb"\(\d+\)", b"(N)", payload)
+    if (
+        payload[:1] == END and len(payload) >= FLAGS.stop
+    ):  # EOF, or OK in its place: both alike here
+        flags = int.from_bytes(payload[FLAGS], "little") & ~PLANNED
+        payload = payload[: FLAGS.start] + flags.to_bytes(2, "little") + payload[FLAGS.stop :]
     return frame[:HEAD] + HASH.sub(b"HASH", now.sub(b"NOW", payload))

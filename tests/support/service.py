@@ -4,6 +4,7 @@
 service = Service(proxy)           the processes, as the first one tells them on USR2
 service.hurt("worker 0", SIGKILL)  seconds until another one serves in its place
 with Probes(...) as probes:        clients that ask all the time and remember when
+    probes.of(0)                   whom worker 0 serves
     probes.lost(since)             who had an error, and when that client was answered again
     probes.gap(since)              the longest wait of those who had none
 """
@@ -22,6 +23,7 @@ from typing import Any, Self
 
 import pymysql
 
+from hproxy.session.registry import slot_of
 from tests.support.process import descriptors, resident_kib
 from tests.support.proxy import Proxy
 
@@ -86,12 +88,14 @@ def _whole(rows: dict[str, dict[str, Any]]) -> bool:
     return rows.get("spare", {}).get("state") == "warm" and set(seats) == {"serving"}
 
 
-@dataclass
+@dataclass(eq=False)
 class Probe:
     """One client's memory."""
 
     answered: list[float] = field(default_factory=list)
     failed: list[tuple[float, int, str]] = field(default_factory=list)
+    worker: int = -1
+    """Who serves it."""
 
     def back(self, since: float) -> float:
         """Seconds from `since` to the first answer after its last error; inf: none yet."""
@@ -120,6 +124,7 @@ class Probes:
             try:
                 if connection is None:
                     connection = pymysql.connect(**self._where, read_timeout=ANSWER_S)
+                    probe.worker = slot_of(connection.thread_id())
                 with connection.cursor() as cursor:
                     cursor.execute("SELECT 1")
                     assert cursor.fetchall() == ((1,),)
@@ -130,6 +135,10 @@ class Probes:
                 connection = None
         if connection is not None:
             connection.close()
+
+    def of(self, worker: int) -> list[Probe]:
+        """Those it serves now."""
+        return [probe for probe in self.each if probe.worker == worker]
 
     def lost(self, since: float) -> list[Probe]:
         """Those who had an error after `since`."""
