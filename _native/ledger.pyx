@@ -10,6 +10,7 @@
     take   own column + 1 ── sum of all columns above the limit? ── own column - 1, no
     give   own column - 1
     want   sessions here wait for a place: who has more of them leaves it the last places
+           below zero: and of what is taken here none comes back, they starve
     clear  the owner of a column is dead, and so are its connections
 
 A worker writes in its own column only. There is no total that a process could die without having
@@ -62,6 +63,7 @@ cdef enum:
     HEAD_BYTES = 64             # of a column and of a row: a cache line
     SLACK = 2                   # clients a worker has more than another before it passes one on:
     SLACK_SHARE = 16            # so many, and one for so many that it has
+    MOST = 1 << 30              # sessions that are told to wait
     TRIES = 4                   # for a place that another worker may have tried to take, too
 
 FORMAT = FORMAT_NOW
@@ -252,14 +254,20 @@ cdef class Row:
 
     cdef Py_ssize_t claims(self, Py_ssize_t more) noexcept:
         """Places that are for others, who wait: who has fewer than we is to have as many, and who
-        has none gets its turn. `more`: those we are about to have besides."""
+        has none gets its turn, and who starves. `more`: those we are about to have besides. Where
+        we starve, ours are as good as none: but for one for who has none."""
         cdef Py_ssize_t column, mine = peek32(&self.places[self.column]), found = 0, theirs, wants
+        cdef Py_ssize_t part
+        cdef bint turn, hungry = peek32(&self.wants[self.column]) < 0
         for column in range(self.columns):
             wants = peek32(&self.wants[column])
-            if wants > 0 and column != self.column:
+            if wants != 0 and column != self.column:
                 theirs = peek32(&self.places[column])
-                if theirs < mine:
-                    found += min(wants, max((mine + more - theirs) // 2, theirs == 0))
+                turn = mine > 0 and (theirs == 0 or (wants < 0 and not hungry))
+                part = 0
+                if theirs < mine and (wants < 0 or not hungry):
+                    part = (mine + more - theirs) // 2
+                found += min(abs(wants), max(part, turn))
         return found
 
     cpdef bint take(self, Py_ssize_t limit) noexcept:
@@ -300,11 +308,22 @@ cdef class Row:
 
     @property
     def want(self):
-        return load32(&self.wants[self.column])
+        return abs(load32(&self.wants[self.column]))
 
     @want.setter
     def want(self, Py_ssize_t count):
-        cdef int32_t wanted = <int32_t>min(max(count, 0), 1 << 30)
+        self.tell(<int32_t>min(max(count, 0), MOST) * (-1 if self.starving else 1))
+
+    @property
+    def starving(self):
+        return load32(&self.wants[self.column]) < 0
+
+    @starving.setter
+    def starving(self, bint starving):
+        cdef int32_t wanted = abs(load32(&self.wants[self.column]))
+        self.tell(-wanted if starving else wanted)
+
+    cdef void tell(self, int32_t wanted) noexcept:
         if peek32(&self.wants[self.column]) != wanted:     # a line nobody else has to read again
             store32(&self.wants[self.column], wanted)
 
@@ -317,12 +336,12 @@ cdef class Row:
         cdef Py_ssize_t column, found = 0
         for column in range(self.columns):
             if column != self.column:
-                found += load32(&self.wants[column])
+                found += abs(load32(&self.wants[column]))
         return found
 
     def wanting(self):
         return [column for column in range(self.columns)
-                if column != self.column and load32(&self.wants[column]) > 0]
+                if column != self.column and load32(&self.wants[column]) != 0]
 
     def lighter(self, Py_ssize_t first, Py_ssize_t count):
         """Of `count` columns from `first` on, one that has so much less that a client is better

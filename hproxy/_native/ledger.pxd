@@ -61,6 +61,7 @@ cdef class Row:
 
     cdef Py_ssize_t count(self) noexcept
     cdef Py_ssize_t claims(self, Py_ssize_t more) noexcept
+    cdef void tell(self, int32_t wanted) noexcept
     cpdef bint take(self, Py_ssize_t limit) noexcept
     cpdef void give(self) noexcept
     cpdef bint has_room(self, Py_ssize_t limit) noexcept

@@ -89,6 +89,9 @@ class Row:
         """Places by column."""
     want: int
     """Sessions of ours that wait for a place; others see it."""
+    starving: bool
+    """Some wait, and of the places we have none comes back: one more is our turn, however few
+    others have, unless they starve as well. Ends when nobody waits."""
     @property
     def owed(self) -> int:
         """Places that are to go to others, who wait: until they have as many as we."""

@@ -6,8 +6,8 @@
             others have left a place: who waits here may open a connection there
     tick    what is asked for is brought up to date, and what is owed
 
-Who has none of the places gets one; else a worker gives to one with at least two fewer. Idle
-connections go to whoever waits, however many are left then.
+Who has none of the places gets one, and who starves; else a worker gives to one with at least two
+fewer. Idle connections go to whoever waits, however many are left then.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from hproxy._native.pool import BackendConnection, Bucket, Group, Server
-from hproxy.pool.sharing import IDLE_GRACE_SEC
+from hproxy.pool.sharing import IDLE_GRACE_SEC, starves
 
 if TYPE_CHECKING:
     from hproxy.pool.pools import Pools
@@ -46,17 +46,21 @@ def ask_for_account(pools: Pools, group: Group) -> None:
 
 def tick(pools: Pools) -> None:
     """Ask for what is needed now, and give what others need."""
+    now = pools.clock()
+    hungry = {id(group) for group in pools.groups.values() if starves(group, now)}
     for server in pools.servers.values():
         if server.row is None:
             continue
         server.asked = False
         full = server.online and server.waiting and not server.room
-        pools.shares.want(server.row, _missing(pools, server) if full else 0)
+        missing = _missing(pools, server) if full else 0
+        starving = any(id(b.group) in hungry for b in pools if b.server is server)
+        pools.shares.want(server.row, missing, starving)
         _lend_on(pools, server)
     for group in pools.groups.values():
         if group.row is not None:
             full = group.waiting and not group.row.has_room(group.limit)
-            pools.shares.want(group.row, group.waiting if full else 0)
+            pools.shares.want(group.row, group.waiting if full else 0, id(group) in hungry)
             _lend_of(pools, group)
 
 
@@ -109,8 +113,9 @@ def _lend(pools: Pools, row: Row, limit: int, mine: list[Bucket], waiting: bool)
         pools.part(connection, polite=True)
         fair -= 1
     for _ in range(fair):
-        giver = max(mine, key=lambda bucket: bucket.opened - bucket.owed, default=None)
-        if giver is None or giver.opened <= giver.owed:
+        rich = [bucket for bucket in mine if bucket.opened > bucket.owed]
+        giver = max(rich, key=lambda b: (b.group.key.moves, b.opened - b.owed), default=None)
+        if giver is None:
             return
         giver.owed += 1
 

@@ -30,7 +30,7 @@ from hproxy.pool.opening import MOST_AT_ONCE, allowed, choose, enter, opened
 from hproxy.pool.report import Count, Given, rows
 from hproxy.pool.settings import PoolSettings
 from hproxy.pool.shares import Row, Shares
-from hproxy.pool.sharing import spare
+from hproxy.pool.sharing import spare, starves
 from hproxy.topology import Backend, HostgroupAttributes, Status, Topology
 
 __all__ = ["GroupKey", "Opener", "Pools"]
@@ -56,6 +56,12 @@ class GroupKey:
     """No try before that, while there are failures."""
     grew_at: float = 0.0
     """When it last began to open a connection."""
+    acquired: int = 0
+    """Connections it had given out at the last look."""
+    moves: bool = True
+    """It has given out some since the look before: they come back to it."""
+    fed_at: float = 0.0
+    """When a look last found that it had, or that nobody waited."""
 
 
 class Opener(Protocol):
@@ -121,7 +127,7 @@ class Pools:
         if found is None:
             # A session may have come before the account has another password.
             account = self.accounts.get(account.username, account)
-            facts = GroupKey(hostgroup, account, kind, with_schema, settings)
+            facts = GroupKey(hostgroup, account, kind, with_schema, settings, fed_at=self.clock())
             limit = self.settings.queue_limit or 1 << 40
             found = self.groups[key] = Group(facts, self, limit)
             found.hostgroup = hostgroup
@@ -323,7 +329,7 @@ class Pools:
         self.serve(connection.bucket.server)
 
     def serve(self, server: Server) -> None:
-        """There is room on `server`: for those who wait, who has least of it first."""
+        """There is room on `server`: for those who wait, who starves or has least of it first."""
         waiting = [b for b in self if b.group.waiting and (b.server is server or b.group.full)]
         if not waiting:
             return
@@ -333,10 +339,13 @@ class Pools:
                 name = bucket.group.key.account.username
                 has[name] = has.get(name, 0) + bucket.opened + bucket.connecting
 
-        def need(bucket: Bucket) -> tuple[int, int, float]:
+        now = self.clock()
+
+        def need(bucket: Bucket) -> tuple[bool, int, int, float]:
             key: GroupKey = bucket.group.key
             account = has.get(key.account.username, 0)
-            return account, bucket.opened + bucket.connecting, key.grew_at
+            count = bucket.opened + bucket.connecting
+            return not starves(bucket.group, now), account, count, key.grew_at
 
         for bucket in sorted(waiting, key=need):
             bucket.group.full = False

@@ -94,9 +94,12 @@ class Shares:
 
     # -- lending -------------------------------------------------------------------
 
-    def want(self, row: Row, count: int) -> None:
-        """So many sessions wait here for a place: those who have some are asked for it."""
+    def want(self, row: Row, count: int, starving: bool | None = None) -> None:
+        """So many sessions wait here for a place: those who have some are asked for it. `starving`:
+        whether of those we have none comes back; None: as before."""
         row.want = count
+        if starving is not None:
+            row.starving = starving
         if count:
             for column, places in enumerate(row.all):
                 if places > 0 and column != row.column:

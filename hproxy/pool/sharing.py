@@ -5,18 +5,35 @@
     all at work ── share: what each bucket owes ──> handed over as it comes back (pool.pyx)
 
 An account gives to one that has at least two fewer, and within an account a group to a group;
-who has none at all gets a turn every tick. So equal demand ends in equal parts and then stays as
-it is: a connection that changes hands costs a login.
+who has none at all gets a turn every tick, and who starves: all it has is held, by transactions
+perhaps, so that nothing comes back for those who wait. So equal demand ends in equal parts and
+then stays as it is: a connection that changes hands costs a login.
 """
 
 from __future__ import annotations
 
 from hproxy._native.pool import BackendConnection, Bucket, Group
 
-__all__ = ["lead", "same_account", "share", "spare"]
+__all__ = ["lead", "look", "same_account", "share", "spare", "starves"]
 
 IDLE_GRACE_SEC = 0.1
 """Idle for less, a connection is thought to be in use: its group would want it back at once."""
+STARVING_SEC = 0.5
+"""Sessions wait for so long, and none of them was served."""
+
+
+def look(group: Group, now: float) -> None:
+    """Whether connections come back to it, and when they last did."""
+    key = group.key
+    key.moves = group.acquired != key.acquired
+    if key.moves or not group.waiting:
+        key.fed_at = now
+    key.acquired = group.acquired
+
+
+def starves(group: Group, now: float) -> bool:
+    """Whether those who wait in it are not served at all, whatever it has."""
+    return bool(group.waiting) and now - float(group.key.fed_at) >= STARVING_SEC
 
 
 def spare(
@@ -45,8 +62,8 @@ def lead(everywhere: list[Bucket], bucket: Bucket, group: Group) -> int:
     return _sum(theirs) - _sum(ours)
 
 
-def share(everywhere: list[Bucket], groups: list[Group]) -> None:
-    """Decide which groups hand connections over as they come back."""
+def share(everywhere: list[Bucket], groups: list[Group], now: float) -> None:
+    """Decide which groups hand connections over as they come back; after a `look` at each."""
     for bucket in everywhere:
         bucket.owed = 0
         bucket.group.full = False
@@ -57,23 +74,26 @@ def share(everywhere: list[Bucket], groups: list[Group]) -> None:
         if len(mine) < len([b for b in group.buckets if b.server.online]):
             continue  # there is room
         for bucket in mine:
-            _claim(everywhere, group, bucket)
+            _claim(everywhere, group, bucket, now)
 
 
-def _claim(everywhere: list[Bucket], group: Group, bucket: Bucket) -> None:
+def _claim(everywhere: list[Bucket], group: Group, bucket: Bucket, now: float) -> None:
     """What others owe `group` on a server that is full."""
     server = bucket.server
     wanted = group.waiting - group.connecting - server.leaving
     others = [b for b in everywhere if b.server is server and b.group is not group]
     claimed = 0
     while claimed < wanted:
-        rich = [b for b in others if b.opened > b.owed]
-        giver = max(rich, key=lambda b: lead(everywhere, b, group), default=None)
+        # It has `claimed` more by now; who has nothing gets one whoever gives it, and who starves
+        # from one that does not.
+        ahead = {b: lead(everywhere, b, group) - claimed for b in others if b.opened > b.owed}
+        rich = [b for b in ahead if ahead[b] > 1]
+        if not claimed and not group.opened + group.connecting:
+            rich = list(ahead)
+        elif not claimed and starves(group, now):
+            rich = [b for b in ahead if ahead[b] > 1 or not starves(b.group, now)]
+        giver = max(rich, key=lambda b: (b.group.key.moves, ahead[b]), default=None)
         if giver is None:
-            return
-        # It has `claimed` more by now; who has nothing gets one whoever gives it.
-        ahead = lead(everywhere, giver, group) - claimed
-        if ahead <= 1 and (claimed or group.opened + group.connecting):
             return
         if giver.group.waiting == 0 and giver.idle:
             return  # nothing comes back there: idle ones are closed instead

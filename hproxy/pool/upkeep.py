@@ -13,7 +13,7 @@ from hproxy._native.pool import BackendConnection, Bucket, Group
 from hproxy.pool import lending
 from hproxy.pool.change import drop_gone
 from hproxy.pool.opening import MOST_AT_ONCE, allowed
-from hproxy.pool.sharing import share
+from hproxy.pool.sharing import look, share
 
 if TYPE_CHECKING:
     from hproxy.pool.pools import Pools
@@ -31,7 +31,9 @@ def tick(pools: Pools) -> None:
     for server in pools.servers.values():
         # Its own backend, not the key: that is as it was when the server was first met.
         server.online = pools.topology.fit(server.backend, now)
-    share(list(pools), list(pools.groups.values()))
+    for group in pools.groups.values():
+        look(group, now)
+    share(list(pools), list(pools.groups.values()), now)
     lending.tick(pools)
     for group in list(pools.groups.values()):
         if group.waiting:

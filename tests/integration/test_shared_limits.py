@@ -105,12 +105,20 @@ def eventually(done: Callable[[], bool], what: str) -> None:
         sleep(0.02)
 
 
-def busy(service: Service, seconds: float, failures: list[str]) -> None:
+def busy(
+    service: Service,
+    seconds: float,
+    failures: list[str],
+    client: Any | None = None,
+    over: threading.Event | None = None,
+) -> None:
     """Short transactions, so that connections are held and come back."""
     try:
-        with service.client() as client, client.cursor() as cursor:
+        with ExitStack() as stack:
+            session = client or stack.enter_context(service.client())
+            cursor = stack.enter_context(session.cursor())
             end = monotonic() + seconds
-            while monotonic() < end:
+            while monotonic() < end and not (over and over.is_set()):
                 cursor.execute("BEGIN")
                 cursor.execute("SELECT 1")
                 sleep(0.005)
@@ -180,6 +188,40 @@ def test_connections_are_lent(service: Service) -> None:
             assert monotonic() - begun < 3.0
             for client in clients:
                 client.rollback()
+    assert service.relay.most <= LIMIT
+
+
+def test_a_worker_whose_places_are_all_held_gets_another(service: Service) -> None:
+    """Transactions hold what one worker has, and the other is busy with the rest, with clients
+    that wait all the time: who comes to the first is served nevertheless."""
+    failures: list[str] = []
+    with ExitStack() as stack:
+        clients: dict[int, list[Any]] = {0: [], 1: []}
+        while min(map(len, clients.values())) < 2 * LIMIT:
+            client = stack.enter_context(service.client())
+            clients[slot_of(client.thread_id())].append(client)
+        holding, late = clients[0][: LIMIT // 2], clients[0][-1]
+        for client in holding:
+            with client.cursor() as cursor:
+                cursor.execute("BEGIN")
+                cursor.execute("SELECT 1")
+        over = threading.Event()
+        threads = [
+            threading.Thread(target=busy, args=(service, SOON_S, failures, client, over))
+            for client in clients[1]
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            with late.cursor() as cursor:
+                cursor.execute("SELECT 1")  # not in time, it is refused after ten seconds
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
+        for client in holding:
+            client.rollback()
+    assert failures == []
     assert service.relay.most <= LIMIT
 
 

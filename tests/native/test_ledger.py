@@ -159,6 +159,29 @@ def test_columns_are_claimed_side_by_side(fd: int) -> None:
         view.claim(0)
 
 
+def test_who_starves_has_a_turn(fd: int) -> None:
+    """Whatever it has does not come back: it counts as nothing, unless we starve as well."""
+    one, two = rows(fd)
+    assert all(row.take(4) for row in (one, one, two, two))
+    two.want = 3
+    assert one.owed == 0
+    two.starving = True
+    assert (one.owed, one.wanted, one.wanting(), two.want) == (1, 3, [1], 3)
+    two.want = 5
+    assert two.starving, "how many wait is another matter"
+    one.want = 1
+    one.starving = True
+    assert (one.owed, two.owed) == (0, 0)
+    one.starving = False
+    assert one.owed == 1
+    one.want = 0
+    one.give()
+    assert not one.has_room(4), "the last place is for who starves"
+    assert two.has_room(4)
+    two.want = 0
+    assert (two.starving, one.owed) == (False, 0)
+
+
 def test_what_the_dead_one_had_is_free(fd: int) -> None:
     one, two = rows(fd)
     assert all(row.take(4) for row in (one, two, two, one))

@@ -135,6 +135,47 @@ def test_a_single_place_goes_round() -> None:
     assert two.opened == [0, 1]
 
 
+def test_a_worker_that_starves_gets_one_however_few_others_have(two: Two) -> None:
+    """Two of one are held by transactions; the other's two come back all the time."""
+    one, other = two.worlds
+    one.wishes(one.group(), 2)
+    busy = other.wishes(other.group(), 2)
+    for world in two.worlds:
+        world.run()
+    waiting = one.wishes(one.group(), 2)
+    busy += other.wishes(other.group(), 20)
+
+    def turns(count: int) -> None:
+        for _ in range(count):
+            two.tick(0.1)
+            for wish in [each for each in busy if each.got is not None]:
+                wish.back()
+            two.deliver()
+
+    turns(3)
+    assert two.opened == [2, 2]
+    turns(5)
+    assert any(wish.got for wish in waiting)
+    assert two.opened == [3, 1]
+
+
+def test_workers_that_starve_exchange_nothing(two: Two) -> None:
+    held = [wish for world in two.worlds for wish in world.wishes(world.group(), 2)]
+    for world in two.worlds:
+        world.run()
+    for world in two.worlds:
+        world.wishes(world.group(), 2)
+    for _ in range(10):
+        two.tick(0.1)
+    rows = [world.pools.servers[world.backends[0]].row for world in two.worlds]
+    assert [(row.starving, row.owed) for row in rows if row is not None] == [(True, 0)] * 2
+    opened = [world.pools.counts[world.backends[0]].opened for world in two.worlds]
+    for wish in held:
+        wish.back()
+    two.deliver()
+    assert [world.pools.counts[world.backends[0]].opened for world in two.worlds] == opened
+
+
 def test_nobody_waits_any_more(two: Two) -> None:
     one, other = two.worlds
     busy = one.wishes(one.group(), 4)

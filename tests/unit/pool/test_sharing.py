@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from tests.support.pool_world import World, idle
+from tests.support.pool_world import Wish, World, idle
 
 
 def test_idle_ones_of_others_make_way_when_a_server_is_full() -> None:
@@ -50,3 +50,62 @@ def test_who_has_nothing_gets_one() -> None:
     world.run()
     assert wish.got is not None
     assert world.used == [1]
+
+
+def turns(world: World, held: list[Wish], count: int) -> None:
+    """Connections of `held` come back and are given out again, a tenth of a second each time."""
+    for _ in range(count):
+        world.offset += 0.1
+        world.pools.tick()
+        for wish in [each for each in held if each.got is not None]:
+            wish.back()
+            held.remove(wish)
+        world.depart()
+        world.run()
+        held += world.wishes(held[0].group, 8 - len(held))
+
+
+def test_who_starves_gets_one_of_what_comes_back() -> None:
+    """Equal parts are no help where one of them is held by transactions."""
+    world = World(4)
+    ann, bob = world.group(), world.group(b"bob")
+    world.wishes(ann, 2)
+    busy = world.wishes(bob, 2)
+    world.run()
+    waiting = world.wishes(ann, 2)
+    busy += world.wishes(bob, 6)
+    turns(world, busy, 3)
+    assert not any(wish.got for wish in waiting), "half a second is no hunger"
+    turns(world, busy, 4)
+    assert any(wish.got for wish in waiting)
+    assert (ann.opened, bob.opened, world.used) == (3, 1, [4])
+
+
+def test_nothing_changes_hands_between_those_who_starve() -> None:
+    world = World(4)
+    groups = [world.group(), world.group(b"bob")]
+    held = [wish for group in groups for wish in world.wishes(group, 2)]
+    world.run()
+    for group in groups:
+        world.wishes(group, 2)
+    for _ in range(10):
+        world.offset += 0.1
+        world.pools.tick()
+    for wish in held:
+        wish.back()
+        assert world.depart() == 0
+    assert [group.opened for group in groups] == [2, 2]
+
+
+def test_who_has_most_gives_nothing_while_it_holds_all_of_them() -> None:
+    """Then another gives, though it has less: nobody has none for long."""
+    world = World(4)
+    rich, busy, poor = world.group(), world.group(b"bob"), world.group(b"cid")
+    world.wishes(rich, 3)
+    held = world.wishes(busy, 1)
+    world.run()
+    held += world.wishes(busy, 7)
+    (wish,) = world.wishes(poor, 1)
+    turns(world, held, 2)
+    assert wish.got is not None
+    assert (rich.opened, busy.opened, poor.opened) == (3, 0, 1)
