@@ -274,6 +274,10 @@ cdef class Leasing(Session):
         """The driver asks what is left behind; `settled` gives the connection back."""
         self.session_state = SESSION_SLOW
 
+    def transaction_over(self):
+        """The driver has ended it."""
+        self.status &= ~<uint32_t>STATUS_IN_TRANSACTION
+
     def hold(self, BackendConnection connection not None):
         """The session runs on `connection`, which was nobody's."""
         self.attach(connection)

@@ -33,8 +33,10 @@ from hproxy._native.cursor cimport load3
 from hproxy._native.decision cimport (
     RULED_BY_CHANCE,
     RULED_BY_TEXT,
+    TRAIT_BEGINS,
     TRAIT_BLOCKED,
     TRAIT_CONTEXT,
+    TRAIT_ENDS,
     TRAIT_LAST_ID,
     TRAIT_LOGGED,
     TRAIT_READ,
@@ -412,6 +414,11 @@ cdef class Multiplexed(Prepared):
             if self.leaves() and (self.aside is None or self.target(self.decision).key.hostgroup ==
                                   self.aside.bucket.group.key.hostgroup):
                 self.set_aside()
+        if self.held is not None and self.held.bucket.server.closing and self.recommits():
+            self.session_state = SESSION_SLOW
+            self.client.deadline = 0
+            self.driver.begins_elsewhere(self)
+            return -1
         if self.held is not None and self.held.endpoint.fd < 0:
             # It was lost while the driver had the session.
             if self.pins or self.status & STATUS_IN_TRANSACTION:
@@ -442,6 +449,16 @@ cdef class Multiplexed(Prepared):
         self.open_command(p, have)
         self.sending()
         return 0
+
+    cdef bint recommits(self) noexcept:
+        """Whether the statement begins a transaction where one is open, which commits that first,
+        and nothing else binds the session to the connection in hand. What the client wants to
+        hear of the end of it is heard there only."""
+        return self.decision.flags & (TRAIT_BEGINS | TRAIT_ENDS) == TRAIT_BEGINS and \
+            self.status & STATUS_IN_TRANSACTION and self.aside is None and not self.watch_next and \
+            not self.pins & ~<uint32_t>(PIN_WARNINGS | PIN_FOUND_ROWS | PIN_NO_MULTIPLEX) and \
+            not self.shows_state and not self.shows_transactions and \
+            self.held.endpoint.fd >= 0
 
     cdef int go(self) except -1:
         """Send the command that waits: the driver's, or the one in the client's inbox."""

@@ -76,5 +76,7 @@ class Leasing(Session):
         """Replace the pins under `mask`."""
     def begin_yield(self) -> None:
         """The driver asks what is left behind; `settled` gives the connection back."""
+    def transaction_over(self) -> None:
+        """The driver has ended the transaction that was open."""
     def hold(self, connection: BackendConnection) -> None:
         """The session runs on `connection`, which was nobody's."""

@@ -12,6 +12,7 @@
     tracked, unseen      session state in an answer
     recorded        a statement that is logged, or slow, was answered: recording.py
     demoted         a write was refused by a server that is read only by now (demotion.py)
+    begins_elsewhere    BEGIN in a transaction on a server that was taken out (settling.py)
     may_repeat, *_lost   what goes wrong; Driver has the rest
 
 What the text of a statement does to its session is known to `SessionState` (pure); this has the
@@ -191,6 +192,16 @@ class MultiplexDriver(Driver):
     def move_on(self, session: Any) -> None:
         """A statement belongs elsewhere, and the warnings of before are still to be had here."""
         self.spawn(session, session.tag, "diagnostics", self.settling.move_on)
+
+    def begins_elsewhere(self, session: Any) -> None:
+        """BEGIN in an open transaction, whose server takes no new ones."""
+        self.spawn(session, session.tag, "commit", self._begin_elsewhere)
+
+    async def _begin_elsewhere(self, session: Any, connection: Connection) -> None:
+        if await self.settling.commit(session, connection):
+            if connection.wrote_in is not None:
+                await self.gtids.learn(session, connection)
+            session.moved()
 
     # -- connections -----------------------------------------------------------------
 

@@ -5,6 +5,8 @@
     read_insert_id   what LAST_INSERT_ID() is
     relieve          others wait: warnings are read and kept, the connection goes back
     move_on          the next statement keeps the warnings (MariaDB), but runs in another hostgroup
+    commit           BEGIN in a transaction commits it: here, where the server takes no new ones,
+                     so that the next is elsewhere. Else who never says COMMIT stays for ever
 
 Whoever loses the connection meanwhile has lost state that nobody knows: error 2013 for the next
 statement, and a clean session.
@@ -23,6 +25,8 @@ from hproxy.session.registry import Connection
 from hproxy.session.services import Services
 
 __all__ = ["Settling"]
+
+COMMIT = b"COMMIT AND NO CHAIN NO RELEASE"
 
 
 class Settling:
@@ -60,6 +64,32 @@ class Settling:
         """The same before a statement that keeps the warnings, but runs elsewhere."""
         await self.read(session, connection)
         session.moved()
+
+    async def commit(self, session: Any, connection: Connection) -> bool:
+        """End the open transaction, as the BEGIN that waits would; False: its client reads why
+        that is not possible."""
+        services, pin = self._services, self._services.protocol.multiplexing.Pin
+        if session.pins & (pin.WARNINGS | pin.FOUND_ROWS):
+            await self.read(session, connection)
+        try:
+            if session.held is None:
+                raise BackendLost("lost with an open transaction", phase="settling")
+            async with self._limit(), self._talk(session) as talk:
+                if session.insert_id_open:
+                    session.know_insert_id(await read_insert_id(talk))
+                (packet, *_) = await talk.packets(COMMIT)
+        except (HProxyError, TimeoutError) as error:
+            lost = BackendLost(str(error), phase="settling")
+            connection.log.warning("backend lost", code=lost.full_code, reason=str(error))
+            packet = services.protocol.error_packet(lost)
+            session.give_up()
+            self._follower.forget(session, connection)
+        if services.protocol.read_error(packet)[0]:
+            session.give_up()
+            session.refuse(packet)
+            return False
+        session.transaction_over()
+        return True
 
     async def read(self, session: Any, connection: Connection) -> None:
         """Warnings and counts are kept here, so that the connection is not needed for them."""

@@ -118,6 +118,72 @@ def test_a_transaction_ends_where_it_began(tmp_path: Path, server: Server, table
     moving(tmp_path, server, work)
 
 
+@pytest.mark.parametrize("lane", [True, False], ids=["fast lane", "slow lane"])
+@pytest.mark.parametrize("begin", ["BEGIN", "START TRANSACTION READ WRITE"])
+def test_begin_in_a_transaction_begins_elsewhere(
+    tmp_path: Path, server: Server, table: str, lane: bool, begin: str
+) -> None:
+    """It commits the open one, as on one server: who begins anew after each error would stay for
+    ever where writes are refused by now."""
+
+    async def work(both: Pair) -> None:
+        session = await client(both.runtime)
+        await session.run(f"ALTER TABLE {table} MODIFY a INT AUTO_INCREMENT")
+        await session.run("BEGIN")
+        await session.run(f"INSERT INTO {table} (b) VALUES (5)")
+        here = await session.value("SELECT CONNECTION_ID()")
+        both.set(both.first, "OFFLINE_SOFT")
+        assert await session.error(f"INSERT INTO {table} VALUES (1, 1)") == 1062
+        await session.run(begin)
+        await both.leaves(both.first)
+        kept = [code for _, code, _ in await session.run("SHOW WARNINGS")]
+        assert kept == (["1062"] if server.name == "mariadb" else [])
+        assert await session.value("SELECT LAST_INSERT_ID()") == "1"
+        assert await session.value("SELECT CONNECTION_ID()") != here
+        await session.run(f"INSERT INTO {table} VALUES (2, 2)")
+        await session.run("ROLLBACK")
+        assert await session.run(f"SELECT a, b FROM {table}") == [("1", "5")]
+        assert both.journal.loud == []
+
+    moving(tmp_path, server, work, proxy={"fast_lane": lane})
+
+
+def test_begin_stays_where_more_than_a_transaction_is(
+    tmp_path: Path, server: Server, table: str
+) -> None:
+    async def work(both: Pair) -> None:
+        session = await client(both.runtime)
+        await session.run("SELECT GET_LOCK('here', 0)")
+        await session.run("BEGIN")
+        here = await session.value("SELECT CONNECTION_ID()")
+        both.set(both.first, "OFFLINE_SOFT")
+        await session.run("BEGIN")
+        assert await session.value("SELECT CONNECTION_ID()") == here
+        assert await session.value("SELECT RELEASE_LOCK('here')") == "1"
+        await session.run("BEGIN")
+        await both.leaves(both.first)
+
+    moving(tmp_path, server, work)
+
+
+def test_a_transaction_that_was_lost_is_told_to_begin(
+    tmp_path: Path, server: Server, table: str
+) -> None:
+    """The server closes while it is asked to commit: the next one does not begin as if it had."""
+
+    async def work(both: Pair) -> None:
+        session = await client(both.runtime)
+        await session.run("BEGIN")
+        await session.run(f"INSERT INTO {table} VALUES (1, 1)")
+        both.set(both.first, "OFFLINE_SOFT")
+        both.first.close()
+        assert await session.error("BEGIN") == 2013
+        await session.run("BEGIN")
+        assert await session.value(f"SELECT COUNT(*) FROM {table}") == "0"
+
+    moving(tmp_path, server, work)
+
+
 def test_a_temporary_table_holds_its_session(tmp_path: Path, server: Server) -> None:
     async def work(both: Pair) -> None:
         session = await client(both.runtime)
