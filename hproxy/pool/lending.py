@@ -47,20 +47,19 @@ def ask_for_account(pools: Pools, group: Group) -> None:
 def tick(pools: Pools) -> None:
     """Ask for what is needed now, and give what others need."""
     now = pools.clock()
-    hungry = {id(group) for group in pools.groups.values() if starves(group, now)}
+    hungry = {bucket.server for bucket in pools if starves(bucket.group, now)}
     for server in pools.servers.values():
         if server.row is None:
             continue
         server.asked = False
         full = server.online and server.waiting and not server.room
         missing = _missing(pools, server) if full else 0
-        starving = any(id(b.group) in hungry for b in pools if b.server is server)
-        pools.shares.want(server.row, missing, starving)
+        pools.shares.want(server.row, missing, server in hungry)
         _lend_on(pools, server)
     for group in pools.groups.values():
         if group.row is not None:
             full = group.waiting and not group.row.has_room(group.limit)
-            pools.shares.want(group.row, group.waiting if full else 0, id(group) in hungry)
+            pools.shares.want(group.row, group.waiting if full else 0, starves(group, now))
             _lend_of(pools, group)
 
 
