@@ -21,6 +21,7 @@ from hproxy.config.proxysql.values import Values
 from hproxy.control.cluster.decision import Checksum, Seen, Verdict, verdict
 from hproxy.control.cluster.peer import Dial, Peer
 from hproxy.errors import HProxyError
+from hproxy.net.tasks import TaskSet
 
 __all__ = ["TABLES", "Cluster"]
 
@@ -70,9 +71,8 @@ class Cluster:
         self._wall = wall
         self._uuid = str(uuid4())
         self._peers: dict[Address, Peer] = {}
-        self._tasks: dict[Address, asyncio.Task[None]] = {}
-        self._running: set[asyncio.Task[None]] = set()
-        """Those, and one that brings what it was told without its row to its end."""
+        self._tasks = TaskSet(self._broken)
+        self._cancels: dict[Address, Callable[[], object]] = {}
         self._turn = asyncio.Lock()
         self._told: dict[Key, str] = {}
         """What was said of a module of a peer, so that it is said once."""
@@ -93,30 +93,26 @@ class Cluster:
                 peer = self._peers[address] = Peer(
                     *address, self._dial, self._clock, self._announcement()
                 )
-                name = f"cluster peer {peer}"
-                loop = asyncio.get_running_loop()
-                task = loop.create_task(self._follow(address, peer), name=name)
-                self._tasks[address] = task
-                self._running.add(task)
-                task.add_done_callback(self._running.discard)
+                follow = self._follow(address, peer)
+                self._cancels[address] = self._tasks.spawn(follow, _task_of(peer))
             peer.weight, peer.comment = row["weight"], row["comment"]
 
     async def stop(self) -> None:
-        """Ask nobody any more."""
+        """Ask nobody any more; what is being copied ends, whoever has a row."""
         for address in list(self._peers):
             self._drop(address)
-        running = list(self._running)
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await self._tasks.cancel_all()
 
     def _drop(self, address: Address) -> None:
-        self._peers.pop(address)
-        task = self._tasks.pop(address)
+        peer, cancel = self._peers.pop(address), self._cancels.pop(address)
+        current = asyncio.current_task()
         self._told = {key: said for key, said in self._told.items() if key[0] != address}
         # What was pulled from this very peer may be without it: that is brought to its end.
-        if task is not asyncio.current_task():
-            task.cancel()
+        if current is None or current.get_name() != _task_of(peer):
+            cancel()
+
+    def _broken(self, name: str, error: BaseException) -> None:
+        self._log.error("internal error", task=name, exception=repr(error))
 
     def _announcement(self) -> str:
         interfaces = self._values.text("admin-mysql_ifaces").replace(" ", "")
@@ -283,3 +279,7 @@ class Cluster:
                 peer.host, peer.port, peer.weight, "", peer.versions, age_us, peer.ping_us,
                 peer.checks_ok, peer.checks_failed,
             )  # fmt: skip
+
+
+def _task_of(peer: Peer) -> str:
+    return f"cluster peer {peer}"
