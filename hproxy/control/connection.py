@@ -133,16 +133,17 @@ class Connections:
         return Connection(self)
 
     async def end(self, grace_sec: float) -> None:
-        """Answer what is being handled, up to `grace_sec`; then all are gone."""
+        """Answer what is being handled, up to `grace_sec`; the rest is cancelled, and has as long
+        for its end. Then all are gone."""
         connections: set[Any] = self.state.connections
         for one in list(connections):
             one.shutdown()
-        tasks = set(self.state.tasks)
-        if tasks:
-            await asyncio.wait(tasks, timeout=grace_sec)
-        for task in tasks:
+        if self.state.tasks:
+            await asyncio.wait(set(self.state.tasks), timeout=grace_sec)
+        left = set(self.state.tasks)
+        for task in left:
             task.cancel()
-        if tasks:  # what they have open is closed before what it belongs to
-            await asyncio.wait(tasks, timeout=grace_sec)
+        if left:  # what they have open is closed before what it belongs to
+            await asyncio.wait(left, timeout=grace_sec)
         for one in list(connections):
             one.cut()

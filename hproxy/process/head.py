@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
@@ -59,6 +59,8 @@ PACKET_SPARE = 1024
 """A statement's packet has more than its text; what is longer still is not even read."""
 
 
+RELOAD_SEC = 10.0
+"""How long the end waits for a file that is being read anew."""
 PEER = Limits(packet=MAX_STATEMENT, rows=200_000, size=256 << 20)
 """A configuration of ten thousand rules and as many users is much less."""
 
@@ -244,7 +246,9 @@ class Head:
             await self.http.stop()
         if self.server is not None:
             await self.server.close()
-        await self._reloading.rest()
+        with suppress(TimeoutError):  # a disk that hangs keeps nobody from ending
+            async with asyncio.timeout(RELOAD_SEC):
+                await self._reloading.rest()
         await self._alone()  # now: what operators loaded until then may have named peers
         self._runtime.services.roles = None
         await self.monitor.stop()
