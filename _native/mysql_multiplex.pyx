@@ -450,7 +450,7 @@ cdef class Multiplexed(Prepared):
         self.sending()
         return 0
 
-    cdef bint recommits(self) noexcept:
+    cdef bint recommits(self) except -1:
         """Whether the statement begins a transaction where one is open, which commits that first,
         and nothing else binds the session to the connection in hand. What the client wants to
         hear of the end of it is heard there only."""

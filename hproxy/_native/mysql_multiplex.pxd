@@ -35,7 +35,7 @@ cdef class Multiplexed(Prepared):
     )
     cdef Py_ssize_t gather(self, unsigned char* p, Py_ssize_t have, Py_ssize_t size) except -2
     cdef Py_ssize_t refuse_command(self, unsigned char* p, Py_ssize_t have) except -2
-    cdef bint recommits(self) noexcept
+    cdef bint recommits(self) except -1
     cdef int drop_aside(self) except -1
     cdef bint back_from_driver(self) except -1
     cdef int next_command(self) except -1

@@ -69,6 +69,7 @@ class Settling:
         """End the open transaction, as the BEGIN that waits would; False: its client reads why
         that is not possible."""
         services, pin = self._services, self._services.protocol.multiplexing.Pin
+        lost = None
         if session.pins & (pin.WARNINGS | pin.FOUND_ROWS):
             await self.read(session, connection)
         try:
@@ -82,14 +83,14 @@ class Settling:
             lost = BackendLost(str(error), phase="settling")
             connection.log.warning("backend lost", code=lost.full_code, reason=str(error))
             packet = services.protocol.error_packet(lost)
-            session.give_up()
+        if not services.protocol.read_error(packet)[0]:
+            session.transaction_over()
+            return True
+        session.give_up()
+        if lost is not None:
             self._follower.forget(session, connection)
-        if services.protocol.read_error(packet)[0]:
-            session.give_up()
-            session.refuse(packet)
-            return False
-        session.transaction_over()
-        return True
+        session.refuse(packet)
+        return False
 
     async def read(self, session: Any, connection: Connection) -> None:
         """Warnings and counts are kept here, so that the connection is not needed for them."""

@@ -148,6 +148,25 @@ def test_begin_in_a_transaction_begins_elsewhere(
     moving(tmp_path, server, work, proxy={"fast_lane": lane})
 
 
+def test_a_prepared_begin_begins_elsewhere(tmp_path: Path, server: Server, table: str) -> None:
+    async def work(both: Pair) -> None:
+        session = await client(both.runtime)
+        if server.name == "mysql":
+            assert await session.error("PREPARE p FROM 'START TRANSACTION'") == 1295
+            return
+        begin = await session.prepare("START TRANSACTION")
+        await session.execute(begin)
+        await session.run(f"INSERT INTO {table} VALUES (0, 1)")
+        both.set(both.first, "OFFLINE_SOFT")
+        await session.execute(begin)
+        await both.leaves(both.first)
+        await session.run(f"INSERT INTO {table} VALUES (1, 1)")
+        await session.run("ROLLBACK")
+        assert await session.run(f"SELECT a FROM {table}") == [("0",)]
+
+    moving(tmp_path, server, work)
+
+
 def test_begin_stays_where_more_than_a_transaction_is(
     tmp_path: Path, server: Server, table: str
 ) -> None:
@@ -169,7 +188,7 @@ def test_begin_stays_where_more_than_a_transaction_is(
 def test_a_transaction_that_was_lost_is_told_to_begin(
     tmp_path: Path, server: Server, table: str
 ) -> None:
-    """The server closes while it is asked to commit: the next one does not begin as if it had."""
+    """Not committed, and its server gone: the next one does not begin as if it had been."""
 
     async def work(both: Pair) -> None:
         session = await client(both.runtime)
