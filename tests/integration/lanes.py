@@ -40,8 +40,11 @@ Work = Callable[[TappedRoute, str], object]
 """Of a route and the name of an empty database."""
 
 
-def first_difference(fleet: Fleet, server: Server, work: Work, fewest: int = 1) -> str:
-    """Between what the clients of `work` hear; "" without any. `fewest`: connections at least."""
+def first_difference(
+    fleet: Fleet, server: Server, work: Work, fewest: int = 1, *, plans: bool = False
+) -> str:
+    """Between what the clients of `work` hear; "" without any. `fewest`: connections at least.
+    `plans`: the server may plan otherwise (tests/support/heard.py)."""
     database = f"it_{secrets.token_hex(6)}"
     heard = []
     for way in ("slow", "multiplex"):
@@ -54,4 +57,4 @@ def first_difference(fleet: Fleet, server: Server, work: Work, fewest: int = 1) 
             direct(server, f"DROP DATABASE {database}")
         assert len(tap.heard) >= fewest
         heard.append(tap.heard)
-    return difference(heard[0], heard[1])
+    return difference(heard[0], heard[1], plans=plans)
